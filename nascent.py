@@ -1,0 +1,1 @@
+"""The front door: the `nascent` command line; nothing but commands."""
