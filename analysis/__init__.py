@@ -1,0 +1,1 @@
+"""Results to statistics, claims, figures and reports."""

@@ -99,12 +99,12 @@ Search = Generator[Effect, Answer, None]
 def evaluate(
     proposals: Iterable[Arch | str], fidelity: int | None = None
 ) -> Generator[Effect, Answer, list[Evaluation]]:
-    """Evaluates proposals: `results = yield from evaluate(archs)`."""
+    """Asks for the scores of proposals, in a method: `results = yield from evaluate(archs)`."""
     return (yield Evaluate(list(proposals), fidelity))  # pyright: ignore[reportReturnType]
 
 
 def ask(
     prompts: Iterable[Prompt], constraint: str | None = None, sampling: Sampling = Sampling()
 ) -> Generator[Effect, Answer, list[Completion]]:
-    """Asks the language model: `answers = yield from ask([prompt], space.grammar)`."""
+    """Puts prompts to the language model, in a method: `answers = yield from ask([prompt], space.grammar)`."""
     return (yield Ask(list(prompts), constraint, sampling))  # pyright: ignore[reportReturnType]

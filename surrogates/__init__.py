@@ -1,0 +1,1 @@
+"""Search spaces, and what an architecture scores in them."""

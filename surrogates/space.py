@@ -12,7 +12,7 @@ Arch = tuple[int, ...]
 """An architecture: one small integer a decision. Hashable, and comparable only within its space."""
 
 
-class InvalidArchitecture(InputError):
+class ArchitectureError(InputError):
     """A text that is no architecture of the space; the message says why."""
 
 
@@ -56,7 +56,7 @@ class Space(ABC):
         """Reads one architecture from text; the text may come from anywhere.
 
         Raises:
-            InvalidArchitecture: The text is not exactly one architecture of this space.
+            ArchitectureError: The text is not exactly one architecture of this space.
         """
 
     @abstractmethod

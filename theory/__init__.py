@@ -1,0 +1,1 @@
+"""The six results as mathematics: predict and test; pure functions of arrays."""
