@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from surrogates.errors import InputError, unknown
@@ -59,9 +60,13 @@ class Registry(Generic[T]):
             self._found[name] = self._load(name, where)
         return self._found[name]
 
+    def _pick(self, module: ModuleType, name: str) -> T:
+        held = (v for v in vars(module).values() if isinstance(v, self.type_))
+        return next(v for v in held if getattr(v, "name", None) == name)
+
     def _load(self, name: str, where: str) -> T:
         if module := self._modules().get(name):
-            return next(v for v in vars(importlib.import_module(module)).values() if isinstance(v, self.type_))
+            return self._pick(importlib.import_module(module), name)
         plugin = self._plugins().get(name)
         if plugin is None:
             raise unknown(self.kind, name, self.names(), where)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +37,6 @@ class Space(ABC):
         """Returns all architectures, one a row, in the order of `index`: shape (size, decisions)."""
 
     @abstractmethod
-    def index(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.int64]:
-        """Returns the row of each architecture in `enumerate()`: shape (n,)."""
-
-    @abstractmethod
     def neighbours(self, arch: Arch) -> list[Arch]:
         """Returns the architectures that one change of a decision leads to, each once, without `arch`."""
 
@@ -63,9 +60,34 @@ class Space(ABC):
     def canonical(self, arch: Arch) -> Arch:
         """Returns the representative of the architectures that compute the same function for every weight."""
 
+    @cached_property
+    def _archs(self) -> list[Arch]:
+        return [tuple(arch) for arch in self.enumerate().tolist()]
+
+    @cached_property
+    def _rows(self) -> dict[Arch, int]:
+        return {arch: row for row, arch in enumerate(self._archs)}
+
+    def index(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.int64]:
+        """Returns the row of each architecture in `enumerate()`: shape (n,).
+
+        Raises:
+            InputError: One of them is not among `enumerate()`.
+        """
+        if isinstance(archs, np.ndarray):
+            archs = [tuple(arch) for arch in np.atleast_2d(archs).tolist()]
+        try:
+            return np.fromiter(map(self._rows.__getitem__, archs), np.int64, len(archs))
+        except (KeyError, TypeError) as error:
+            what = repr(error.args[0])[:120] if isinstance(error, KeyError) else f"an entry ({error})"
+            raise InputError(
+                f"{what} is no architecture of {self.name}; expected tuples that enumerate() lists, "
+                f"such as {self._archs[0]} (canonical() gives the listed form of an equivalent description)"
+            ) from error
+
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draws one architecture uniformly."""
-        return tuple(self.enumerate()[rng.integers(self.size)].tolist())
+        return self._archs[rng.integers(self.size)]
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """Draws one neighbour uniformly."""

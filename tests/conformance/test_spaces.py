@@ -1,0 +1,206 @@
+"""What every search space must do, those of other packages' entry points included."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from surrogates.errors import InputError
+from surrogates.space import ArchitectureError, Space
+from surrogates.spaces import spaces
+
+
+@pytest.fixture(params=spaces.names(), scope="module")
+def space(request: pytest.FixtureRequest) -> Space:
+    return spaces.get(request.param)
+
+
+@pytest.fixture(scope="module")
+def archs(space):
+    return [tuple(arch) for arch in space.enumerate().tolist()]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20)
+
+
+def some(archs, rng, n=200):
+    return [archs[row] for row in rng.choice(len(archs), min(n, len(archs)), replace=False)]
+
+
+def test_name_is_the_registered_one(space):
+    assert spaces.get(space.name) is space
+
+
+def test_enumerates_each_architecture_once(space, archs):
+    assert space.enumerate().shape == (space.size, len(archs[0]))
+    assert np.issubdtype(space.enumerate().dtype, np.integer)
+    assert len(set(archs)) == space.size
+
+
+def test_index_is_the_inverse_of_enumerate(space, archs):
+    np.testing.assert_array_equal(space.index(archs), np.arange(space.size))
+    np.testing.assert_array_equal(space.index(space.enumerate()), np.arange(space.size))
+
+
+def test_index_keeps_the_order_asked_for(space, archs, rng):
+    rows = rng.integers(space.size, size=500)
+    np.testing.assert_array_equal(space.index([archs[row] for row in rows]), rows)
+
+
+def test_index_of_nothing_is_empty(space, archs):
+    assert space.index([]).shape == (0,)
+    assert space.index(np.empty((0, len(archs[0])), int)).shape == (0,)
+
+
+def test_index_refuses_what_is_no_architecture(space, archs):
+    arch = archs[-1]
+    wrong = [
+        arch[:-1],
+        (*arch, 0),
+        (-1, *arch[1:]),
+        (*arch[:-1], 10**6),
+        (*arch[:-1], 0.5),
+        (),
+        None,
+        "text",
+        list(arch),
+    ]
+    for bad in wrong:
+        with pytest.raises(InputError, match=space.name):
+            space.index([archs[0], bad])
+    with pytest.raises(InputError, match=space.name):
+        space.index(np.array([arch[:-1]]))
+    # The total number of decisions is right, the single lengths are not.
+    with pytest.raises(InputError, match=space.name):
+        space.index([arch[:-1], (*arch, arch[-1])])
+
+
+def test_text_of_every_architecture_reads_back(space, archs):
+    texts = [space.format(arch) for arch in archs]
+    assert len(set(texts)) == space.size
+    assert [space.parse(text) for text in texts] == archs
+
+
+def test_white_space_around_a_text_is_allowed(space, archs):
+    assert space.parse(f"\n  {space.format(archs[7])} \t\r\n") == archs[7]
+
+
+def test_samples_are_uniform(space, archs, rng):
+    counts = np.bincount(space.index([space.sample(rng) for _ in range(5 * space.size)]), minlength=space.size)
+    assert chisquare(counts).pvalue > 1e-4
+
+
+def test_samples_are_reproducible(space):
+    one, two, other = (np.random.default_rng(seed) for seed in (1, 1, 2))
+    first = [space.sample(one) for _ in range(50)]
+    assert first == [space.sample(two) for _ in range(50)]
+    assert first != [space.sample(other) for _ in range(50)]
+
+
+def test_architectures_are_tuples_of_python_integers(space, archs, rng):
+    arch = space.sample(rng)
+    for found in (arch, space.mutate(arch, rng), space.canonical(arch), *space.neighbours(arch)):
+        assert type(found) is tuple
+        assert {type(decision) for decision in found} == {int}
+
+
+def test_neighbours_are_others_each_once_within_the_space(space, archs, rng):
+    for arch in some(archs, rng):
+        near = space.neighbours(arch)
+        assert near
+        assert arch not in near
+        assert len(set(near)) == len(near)
+        space.index(near)
+
+
+def test_mutation_draws_neighbours_uniformly(space, archs, rng):
+    for arch in some(archs, rng, 5):
+        near = space.neighbours(arch)
+        drawn = [space.mutate(arch, rng) for _ in range(50 * len(near))]
+        assert set(drawn) <= set(near)
+        if len(near) > 1:
+            assert chisquare([drawn.count(other) for other in near]).pvalue > 1e-4
+
+
+def test_mutations_are_reproducible(space, archs):
+    one, two = np.random.default_rng(3), np.random.default_rng(3)
+    assert [space.mutate(a, one) for a in archs[:50]] == [space.mutate(a, two) for a in archs[:50]]
+
+
+def test_mutations_lead_everywhere(space, archs):
+    """No architecture is out of reach from the first."""
+    seen, edge = {archs[0]}, [archs[0]]
+    while edge:
+        edge = [other for arch in edge for other in space.neighbours(arch) if other not in seen]
+        edge = list(dict.fromkeys(edge))
+        seen.update(edge)
+    assert len(seen) == space.size
+
+
+def test_encoding_is_injective_and_float32(space, archs):
+    features = space.encode(archs)
+    assert features.dtype == np.float32
+    assert features.shape[0] == space.size
+    assert len(np.unique(features, axis=0)) == space.size
+    np.testing.assert_array_equal(features[[5, 2]], space.encode([archs[5], archs[2]]))
+    assert space.encode([]).shape == (0, features.shape[1])
+
+
+def test_canonical_forms_are_their_own(space, archs):
+    canonical = [space.canonical(arch) for arch in archs]
+    space.index(canonical)
+    assert all(space.canonical(form) == form for form in set(canonical))
+
+
+def test_grammar_has_a_root_and_the_description_says_something(space):
+    assert space.grammar.startswith("root ::=")
+    assert space.grammar.isascii()
+    assert len(space.description) > 100
+
+
+def test_hostile_texts_are_refused(space, archs, rng):
+    for arch in some(archs, rng, 20):
+        text = space.format(arch)
+        # ord + 0xFEE0 is the full-width form of a character.
+        alike = [text[:i] + chr(ord(text[i]) + 0xFEE0) + text[i + 1 :] for i in range(len(text)) if text[i] > " "]
+        wrong = [
+            text * 2,
+            text + text[-1],
+            f"{text} {text}",
+            f"{text}\n{text}",
+            f"'{text}'",
+            f"{text}.",
+            text.swapcase(),
+        ]
+        for bad in (*alike, *wrong, f"{text}\0", "\0", "", " ", text * 10_000, "é" * 100_000, "\ud800"):
+            with pytest.raises(ArchitectureError) as caught:
+                space.parse(bad)
+            assert 10 < len(str(caught.value)) < 1000
+
+
+def test_truncated_texts_are_refused(space, archs, rng):
+    for arch in some(archs, rng, 20):
+        text = space.format(arch)
+        for end in range(len(text)):
+            with pytest.raises(ArchitectureError):
+                space.parse(text[:end])
+
+
+@pytest.mark.parametrize("name", spaces.names())
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_text_is_an_architecture_or_an_architecture_error(name, data):
+    space = spaces.get(name)
+    text = space.format(space.sample(np.random.default_rng(data.draw(st.integers(0, 2**32)))))
+    start, end = sorted(data.draw(st.tuples(*itertools.repeat(st.integers(0, len(text)), 2))))
+    bad = data.draw(st.one_of(st.text(), st.text().map(lambda middle: text[:start] + middle + text[end:])))
+    try:
+        arch = space.parse(bad)
+    except ArchitectureError:
+        return
+    space.index([arch])
