@@ -1,0 +1,328 @@
+"""Drives the runs of a study: performs what methods ask for, meters it, journals it, replays it."""
+
+import asyncio
+import hashlib
+import json
+import math
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from bench import manifest
+from bench.budget import Meter
+from bench.effects import Answer, Ask, Completion, Effect, Evaluate, Evaluation
+from bench.executors import Executor
+from bench.journal import CompletionRow, EvaluationRow, Journal, RunRow
+from bench.llm.client import Client, Request
+from bench.llm.models import Model
+from bench.llm.prompts import render
+from bench.llm.serving import Server
+from bench.method import Problem
+from bench.study import Run, Study
+from surrogates.benchmark import Benchmark, Scores
+from surrogates.errors import InputError
+from surrogates.space import Arch, ArchitectureError, Space
+
+Progress = Callable[[int, int], None]
+"""Is told, whenever something has happened: runs that ended, evaluations that were made."""
+
+
+class _Active:
+    """A run that is being driven."""
+
+    def __init__(self, run: Run, row: RunRow, evaluations: dict[int, list[EvaluationRow]], journal: Journal) -> None:
+        benchmark = run.benchmark
+        self.run, self.id, self.space, self.revision = run, row.id, benchmark.space, run.revision
+        problem = Problem(benchmark.space, benchmark.task(run.task), benchmark.name)
+        self.search = run.method.start(problem, run.rng(), run.parameters)
+        self.meter = Meter(run.budget)
+        self.step = -1
+        self.evaluations = evaluations
+        self.completions = journal.completions(row.id)
+        self.started = time.monotonic() - row.wall_seconds
+        self.timed = run.budget.wall_seconds is not None
+
+    def wall_seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+Answered = list[tuple[_Active, Answer]]
+Columns = tuple[str | None, str | None, int | None, float, float, float, float, str | None]
+"""The columns of an `EvaluationRow` from `proposal` on."""
+
+
+class Driver:
+    """Drives runs, all at once: their questions to a benchmark become one, their prompts reach the model together.
+
+    Args:
+        journal: Where all is written before a method sees it; what it holds already is not asked again.
+        executor: Where evaluations are computed.
+        logs: Folder for the logs of language-model servers.
+        progress: Is told how far it is.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        executor: Executor,
+        logs: Path,
+        progress: Progress = lambda ended, made: None,
+    ) -> None:
+        self._journal, self._executor, self._logs, self._progress = journal, executor, logs, progress
+        self._texts: defaultdict[str, dict[Arch, str]] = defaultdict(dict)
+        self._ended = self._made = 0
+        self._client: Client | None = None
+
+    def drive(self, runs: Sequence[Run]) -> dict[str, int]:
+        """Drives the runs to their ends; those that ended before are skipped.
+
+        Returns:
+            How many runs were "skipped", are now "done", and "failed" because of an error in their method.
+
+        Raises:
+            InputError: The journal cannot be written, it contradicts a method, or a model's server does not run.
+        """
+        keyed = {run.key: run for run in runs}
+        rows = self._journal.register((key, run.config) for key, run in keyed.items())
+        todo = [(run, rows[key]) for key, run in keyed.items() if rows[key].status != "done"]
+        self._ended = skipped = len(keyed) - len(todo)
+        self._failed = 0
+        recorded = self._journal.evaluations(row.id for _, row in todo)
+        models = dict.fromkeys(run.model for run, _ in todo)
+        for model in sorted(models, key=lambda m: m is not None):
+            active = [_Active(run, row, recorded[row.id], self._journal) for run, row in todo if run.model == model]
+            asyncio.run(self._with_model(model, active))
+        return {"skipped": skipped, "done": len(todo) - self._failed, "failed": self._failed}
+
+    async def _with_model(self, model: Model | None, active: list[_Active]) -> None:
+        if model is None:
+            await self._drive(active)
+        else:
+            async with _client(model, self._logs) as self._client:
+                await self._drive(active)
+
+    async def _drive(self, active: list[_Active]) -> None:
+        ready: Answered = [(run, []) for run in active]
+        waiting: set[asyncio.Task[Answered]] = set()
+        try:
+            while ready or waiting:
+                evaluates: list[tuple[_Active, Evaluate]] = []
+                for run, answer in ready:
+                    match self._advance(run, answer):
+                        case Evaluate() as effect:
+                            evaluates.append((run, effect))
+                        case Ask() as effect:
+                            waiting.add(asyncio.create_task(self._ask(run, effect)))
+                if evaluates:
+                    waiting.add(asyncio.create_task(self._evaluate(evaluates)))
+                ready = []
+                if waiting:
+                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    ready = [pair for task in done for pair in task.result()]
+                    self._progress(self._ended, self._made)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    def _advance(self, active: _Active, answer: Answer) -> Effect | None:
+        """Gives a method its answer; returns what it asks next, or None when the run has ended."""
+        meter, first = active.meter, active.step < 0
+        if active.timed:
+            meter.wall_seconds = active.wall_seconds()
+        limit = meter.reached()
+        if limit:
+            active.search.close()
+            return self._end(active, "done", limit)
+        try:
+            effect = next(active.search) if first else active.search.send(answer)
+        except StopIteration:
+            return self._end(active, "done", "method ended")
+        except Exception as error:
+            return self._end(active, "failed", "".join(traceback.format_exception(error)))
+        active.step += 1
+        size = len(effect.proposals) if isinstance(effect, Evaluate) else len(effect.prompts)
+        if not size:
+            return self._end(active, "failed", f"{active.run.method.name} asked for nothing at step {active.step}")
+        if isinstance(effect, Evaluate) and size > (room := meter.room()):
+            return Evaluate(effect.proposals[: int(room)], effect.fidelity)
+        return effect
+
+    def _end(self, active: _Active, status: str, reason: str) -> None:
+        self._journal.finish(active.id, status, reason, active.wall_seconds())
+        self._ended += 1
+        self._failed += status == "failed"
+
+    async def _evaluate(self, asked: list[tuple[_Active, Evaluate]]) -> Answered:
+        """Answers many runs' `Evaluate` with one question to each benchmark, task and fidelity."""
+        answers: Answered = []
+        rows: list[tuple[object, ...]] = []
+        groups: defaultdict[tuple[Benchmark, str, int | None], list[tuple[_Active, Evaluate]]] = defaultdict(list)
+        for active, effect in asked:
+            if recorded := active.evaluations.pop(active.step, None):
+                answers.append((active, self._recall(active, effect, recorded)))
+            else:
+                groups[active.run.benchmark, active.run.task, effect.fidelity].append((active, effect))
+        for (benchmark, task, fidelity), members in groups.items():
+            proposals = [p for _, effect in members for p in effect.proposals]
+            scored = iter(await self._score(benchmark, task, fidelity, proposals))
+            for active, effect in members:
+                made, columns = zip(*islice(scored, len(effect.proposals)), strict=True)
+                kept = active.meter.charge([evaluation.seconds for evaluation in made])
+                answers.append((active, list(made[:kept])))
+                rows += [(active.id, active.step, i, *columns[i]) for i in range(kept)]
+        if rows:
+            timed = [(active.id, active.wall_seconds()) for active, _ in asked if active.timed]
+            with self._journal.transaction():
+                self._journal.write_evaluations(rows)
+                self._journal.write_wall_seconds(timed)
+        self._made += sum(len(made) for _, made in answers)
+        return answers
+
+    def _text(self, space: Space, arch: Arch) -> str:
+        texts = self._texts[space.name]
+        return texts.get(arch) or texts.setdefault(arch, space.format(arch))
+
+    async def _score(
+        self, benchmark: Benchmark, task: str, fidelity: int | None, proposals: Sequence[Arch | str]
+    ) -> list[tuple[Evaluation, Columns]]:
+        """Returns for each proposal its evaluation and the columns of its row."""
+        space = benchmark.space
+        parsed: list[tuple[Arch | None, str | None, str | None]] = []  # architecture, its text, why there is none
+        for proposal in proposals:
+            try:
+                arch = space.parse(proposal) if isinstance(proposal, str) else proposal
+                parsed.append((arch, self._text(space, arch), None))
+            except ArchitectureError as error:
+                parsed.append((None, None, str(error)))
+            except Exception as error:  # a plugin's method can propose anything
+                parsed.append((None, None, f"no architecture of {space.name}: {error!r}"))
+        archs = [arch for arch, _, _ in parsed if arch is not None]
+        scores, failures = await self._query(benchmark, archs, task, fidelity)
+        columns = (c.tolist() for c in (scores.validation, scores.test, scores.seconds, scores.parameters))
+        known = zip(*columns, failures, strict=True)
+        nothing = (math.nan, math.nan, math.nan, math.nan)
+        scored = []
+        for proposal, (arch, text, failure) in zip(proposals, parsed, strict=True):
+            validation, test, seconds, parameters, broken = (*nothing, None) if arch is None else next(known)
+            if failure is None and validation != validation:
+                failure = broken or f"{benchmark.name} knows no score of this architecture on {task}"
+            given = proposal if isinstance(proposal, str) else None if text else repr(proposal)
+            row = (given, text, fidelity, validation, test, seconds, parameters, failure)
+            scored.append((Evaluation(arch, validation, seconds, failure), row))
+        return scored
+
+    async def _query(
+        self, benchmark: Benchmark, archs: list[Arch], task: str, fidelity: int | None
+    ) -> tuple[Scores, Sequence[str | None]]:
+        """Returns the scores, and for each architecture why it broke the benchmark, or None."""
+        if not archs:
+            return Scores(*[np.empty(0)] * len(Scores._fields)), []
+        try:
+            return await self._executor.query(benchmark, archs, task, fidelity), [None] * len(archs)
+        except Exception as error:
+            if len(archs) == 1:
+                return Scores(*[np.full(1, np.nan)] * len(Scores._fields)), [f"{type(error).__name__}: {error}"]
+        each = [await self._query(benchmark, [arch], task, fidelity) for arch in archs]
+        joined = Scores(*(np.concatenate(column) for column in zip(*(s for s, _ in each), strict=True)))
+        return joined, [failure for _, (failure,) in each]
+
+    def _recall(self, active: _Active, effect: Evaluate, recorded: list[EvaluationRow]) -> list[Evaluation]:
+        """Returns the journalled answers to an effect, after a check that it is the same effect."""
+        answers = []
+        for proposal, row in zip(effect.proposals, recorded, strict=False):
+            same = proposal == row.proposal if isinstance(proposal, str) else self._same(active, proposal, row)
+            if not same:
+                raise self._contradiction(active, repr(proposal), row.proposal or row.arch)
+            arch = None if row.arch is None else active.space.parse(row.arch)
+            nan = math.nan
+            score, seconds = (nan if value is None else value for value in (row.validation, row.seconds))
+            answers.append(Evaluation(arch, score, seconds, row.failure))
+        active.meter.charge([evaluation.seconds for evaluation in answers])
+        return answers
+
+    def _same(self, active: _Active, proposal: Arch, row: EvaluationRow) -> bool:
+        return repr(proposal) == row.proposal if row.arch is None else self._text(active.space, proposal) == row.arch
+
+    def _contradiction(self, active: _Active, now: str, before: str | None) -> InputError:
+        run = active.run
+        return InputError(
+            f"{self._journal.path}: {run.method.name} on {run.benchmark.name}/{run.task}, seed {run.seed},"
+            f" step {active.step}: journalled {before!r}, but now it asks {now}; the method changed without"
+            " a new version: raise its version, or give another --out"
+        )
+
+    async def _ask(self, active: _Active, effect: Ask) -> Answered:
+        """Answers a run's `Ask`, prompt by prompt; what is journalled is not asked again."""
+        recorded = active.completions.pop(active.step, {})
+        tasks = [self._complete(active, effect, i, recorded.get(i)) for i in range(len(effect.prompts))]
+        completions = await asyncio.gather(*tasks)
+        active.meter.tokens += sum(c.prompt_tokens + c.completion_tokens for c in completions)
+        return [(active, completions)]
+
+    async def _complete(
+        self, active: _Active, effect: Ask, position: int, recorded: CompletionRow | None
+    ) -> Completion:
+        model, revision, prompt = active.run.model, active.revision, effect.prompts[position]
+        if model is None or revision is None or self._client is None:
+            raise InputError(f"method {active.run.method.name} asks a language model but declares no prompts")
+        text, _ = render(prompt.template, prompt.values)
+        seed = active.run.sample_seed(active.step, position)
+        sampling = json.dumps({**asdict(effect.sampling), "seed": seed})
+        identity = json.dumps([model.name, revision, text, effect.constraint, sampling])
+        prompt_hash = hashlib.sha256(identity.encode()).hexdigest()
+        if recorded is None:
+            reply = await self._client.complete(Request(text, seed, effect.sampling, effect.constraint))
+            place = (active.id, active.step, position, model.name, revision)
+            answer = (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.failure)
+            recorded = CompletionRow(*place, prompt.template, prompt_hash, text, sampling, *answer)
+            self._journal.write_completion(recorded)
+        elif recorded.prompt_hash != prompt_hash:
+            raise self._contradiction(active, text, recorded.prompt)
+        return Completion(recorded.text, recorded.prompt_tokens, recorded.completion_tokens, recorded.failure)
+
+
+@asynccontextmanager
+async def _client(model: Model, logs: Path) -> AsyncGenerator[Client, None]:
+    """Opens the client of a model, whose server starts with the first request and stops at the end."""
+    server = Server(model, logs / f"{model.name}.log")
+    client = Client(server)
+    try:
+        yield client
+    finally:
+        await client.close()
+        server.stop()
+
+
+def run_study(
+    study: Study, runs: Sequence[Run], out: Path, executor: Executor, progress: Progress = lambda ended, made: None
+) -> dict[str, int]:
+    """Drives the runs of a study in a folder; what the folder's journal holds already is not done again.
+
+    Args:
+        study: The study.
+        runs: Its runs.
+        out: Folder of the journal, the manifest and the servers' logs.
+        executor: Where evaluations are computed.
+        progress: Is told how far it is.
+
+    Returns:
+        As `Driver.drive`.
+
+    Raises:
+        InputError: The folder or the journal cannot be used, or a model's server does not run.
+    """
+    journal = Journal(out / "journal.sqlite")
+    try:
+        manifest.write(out / "manifest.json", study, runs)
+        return Driver(journal, executor, out / "logs", progress).drive(runs)
+    finally:
+        journal.close()
+        executor.close()

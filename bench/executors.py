@@ -1,0 +1,85 @@
+"""Where evaluations are computed: in this process, or on a pool of processes."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Protocol
+
+import numpy as np
+
+from surrogates.benchmark import Benchmark, Scores
+from surrogates.benchmarks import benchmarks
+from surrogates.space import Arch
+
+
+class Executor(Protocol):
+    """Answers the questions to benchmarks."""
+
+    async def query(self, benchmark: Benchmark, archs: Sequence[Arch], task: str, fidelity: int | None) -> Scores:
+        """Returns the scores of the architectures, as `Benchmark.query` does."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds."""
+        ...
+
+
+class Inline:
+    """Computes in this process."""
+
+    async def query(self, benchmark: Benchmark, archs: Sequence[Arch], task: str, fidelity: int | None) -> Scores:
+        """Returns `benchmark.query(...)`."""
+        return benchmark.query(archs, task, fidelity)
+
+    def close(self) -> None:
+        """Has nothing to give back."""
+
+
+class ProcessPool:
+    """Computes on a pool of processes; a pool that loses a process is made anew, once for each question.
+
+    Args:
+        workers: Number of processes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._pool = self._new()
+
+    def _new(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"))
+
+    async def query(self, benchmark: Benchmark, archs: Sequence[Arch], task: str, fidelity: int | None) -> Scores:
+        """Returns the scores; the architectures are shared out over the processes in order."""
+        pool = self._pool
+        try:
+            return await self._share(pool, benchmark, archs, task, fidelity)
+        except BrokenProcessPool:
+            if self._pool is pool:
+                self._pool = self._new()
+            return await self._share(self._pool, benchmark, archs, task, fidelity)
+
+    async def _share(
+        self, pool: ProcessPoolExecutor, benchmark: Benchmark, archs: Sequence[Arch], task: str, fidelity: int | None
+    ) -> Scores:
+        size = -(-len(archs) // self._workers)
+        chunks = [archs[i : i + size] for i in range(0, len(archs), size)]
+        loop = asyncio.get_running_loop()
+        asked = [loop.run_in_executor(pool, _query, benchmark.name, chunk, task, fidelity) for chunk in chunks]
+        return Scores(*(np.concatenate(column) for column in zip(*await asyncio.gather(*asked), strict=True)))
+
+    def close(self) -> None:
+        """Ends the processes."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _query(benchmark: str, archs: Sequence[Arch], task: str, fidelity: int | None) -> Scores:
+    return benchmarks.get(benchmark).query(archs, task, fidelity)
+
+
+def make(kind: str, workers: int | None) -> Executor:
+    """Returns the executor of that kind: "inline" or "process" (`workers` processes, by default one a core)."""
+    return Inline() if kind == "inline" else ProcessPool(workers or os.cpu_count() or 1)

@@ -1,0 +1,209 @@
+import math
+import sqlite3
+
+import numpy as np
+import pytest
+
+from bench.budget import Budget
+from bench.effects import Evaluate, ask, evaluate
+from bench.executors import ProcessPool
+from bench.method import Method
+from bench.study import Run
+from surrogates.benchmark import Scores
+from surrogates.errors import InputError
+
+
+def rows(
+    path, query="SELECT run, step, position, proposal, arch, validation, failure FROM evaluations ORDER BY 1, 2, 3"
+):
+    db = sqlite3.connect(path)
+    try:
+        return db.execute(query).fetchall()
+    finally:
+        db.close()
+
+
+def a_run(search, benchmark, task="cora", budget=Budget(evaluations=10), version="1", prompts=()):
+    return Run(Method(search.__name__, search, version, prompts), {}, benchmark, task, 0, budget)
+
+
+def test_budgets_of_evaluations_are_spent_exactly(drive, make_runs, tmp_path):
+    assert drive(make_runs("regularized_evolution", seeds=4, evaluations=37)) == {"skipped": 0, "done": 4, "failed": 0}
+    counts = rows(tmp_path / "journal.sqlite", "SELECT count(*) FROM evaluations GROUP BY run")
+    assert counts == [(37,)] * 4
+
+
+def test_finished_runs_are_skipped_and_more_seeds_add_runs(drive, make_runs):
+    drive(make_runs("random_search", seeds=2))
+    assert drive(make_runs("random_search", seeds=5)) == {"skipped": 2, "done": 3, "failed": 0}
+
+
+def test_the_same_runs_give_the_same_journal_inline_and_on_a_pool(drive, make_runs, tmp_path):
+    runs = make_runs("local_search") + make_runs("regularized_evolution")
+    drive(runs, name="a.sqlite")
+    drive(runs, name="b.sqlite")
+    drive(runs, ProcessPool(2), name="c.sqlite")
+    first = rows(tmp_path / "a.sqlite")
+    assert first == rows(tmp_path / "b.sqlite") == rows(tmp_path / "c.sqlite")
+
+
+def test_runs_with_other_seeds_differ(drive, make_runs, tmp_path):
+    drive(make_runs("random_search", seeds=2))
+    archs = [r[4] for r in rows(tmp_path / "journal.sqlite")]
+    assert archs[:30] != archs[30:]
+
+
+def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(drive, make_runs, tmp_path):
+    runs = make_runs("regularized_evolution", evaluations=40)
+    drive(runs, name="whole.sqlite")
+    drive(runs, name="cut.sqlite")
+    db = sqlite3.connect(tmp_path / "cut.sqlite", isolation_level=None)
+    db.execute("DELETE FROM evaluations WHERE step >= 7 + run")
+    db.execute("UPDATE runs SET status='running', reason=NULL")
+    kept = db.execute("SELECT count(*) FROM evaluations").fetchone()[0]
+    db.close()
+    asked = []
+
+    class Counting:
+        async def query(self, benchmark, archs, task, fidelity):
+            asked.extend(archs)
+            return benchmark.query(archs, task, fidelity)
+
+        def close(self): ...
+
+    drive(runs, Counting(), name="cut.sqlite")
+    whole = rows(tmp_path / "whole.sqlite")
+    assert rows(tmp_path / "cut.sqlite") == whole
+    assert len(asked) == len(whole) - kept > 0
+
+
+def test_a_method_that_changed_without_a_new_version_is_found_out(drive, graph, tmp_path):
+    def changing(problem, rng):
+        while True:
+            yield from evaluate([problem.space.sample(rng)])
+
+    run = a_run(changing, graph)
+    drive([run])
+    db = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
+    other = graph.space.format(tuple(graph.space.enumerate()[0].tolist()))
+    db.execute("UPDATE runs SET status='running'")
+    db.execute("UPDATE evaluations SET arch=? WHERE step=3", (other,))
+    db.close()
+    with pytest.raises(InputError, match=r"step 3.*raise its version"):
+        drive([run])
+
+
+def test_texts_that_are_no_architecture_cost_budget_are_journalled_and_end_nothing(drive, graph, tmp_path):
+    good = graph.space.format(tuple(graph.space.enumerate()[5].tolist()))
+    seen = []
+
+    def talker(problem, rng):
+        while True:
+            seen.extend((yield from evaluate(["rm -rf /", good, ""])))
+
+    assert drive([a_run(talker, graph, budget=Budget(evaluations=7))])["done"] == 1
+    found = rows(tmp_path / "journal.sqlite")
+    assert [r[3] for r in found] == ["rm -rf /", good, "", "rm -rf /", good, "", "rm -rf /"]
+    assert [r[6] is None for r in found] == [False, True, False, False, True, False, False]
+    assert seen[0].arch is None
+    assert seen[0].failure
+    assert math.isnan(seen[0].score)
+    assert seen[1].score == graph.query([graph.space.parse(good)], "cora").validation[0]
+
+
+def test_what_is_no_architecture_is_a_failure_not_a_crash(drive, graph, tmp_path):
+    def wild(problem, rng):
+        while True:
+            yield Evaluate([(1, 2), [0], None, (99,) * 8, (-1,) * 8, problem.space.sample(rng)])  # pyright: ignore
+
+    assert drive([a_run(wild, graph, budget=Budget(evaluations=6))])["done"] == 1
+    assert [r[6] is None for r in rows(tmp_path / "journal.sqlite")] == [False] * 5 + [True]
+
+
+def test_an_unknown_score_is_a_failure_with_its_reason(drive, make_runs, tmp_path):
+    drive(make_runs("random_search", seeds=1, task="proteins", evaluations=60))
+    found = rows(tmp_path / "journal.sqlite")
+    assert all((r[5] is None) == (r[6] is not None) for r in found)
+    assert any("knows no score" in (r[6] or "") for r in found)
+
+
+def test_a_method_that_breaks_fails_alone_and_is_tried_again(drive, make_runs, graph):
+    def broken(problem, rng):
+        yield from evaluate([problem.space.sample(rng)])
+        raise ZeroDivisionError("of its own making")
+
+    runs = [a_run(broken, graph), *make_runs("random_search", seeds=2)]
+    assert drive(runs) == {"skipped": 0, "done": 2, "failed": 1}
+    assert drive(runs) == {"skipped": 2, "done": 0, "failed": 1}
+
+
+def test_a_failed_run_keeps_its_error(drive, graph, tmp_path):
+    def broken(problem, rng):
+        yield from evaluate([])
+
+    drive([a_run(broken, graph)])
+    ((status, reason),) = rows(tmp_path / "journal.sqlite", "SELECT status, reason FROM runs")
+    assert status == "failed"
+    assert "asked for nothing" in reason
+
+
+def test_a_method_that_asks_without_saying_so_is_an_error(drive, graph):
+    def sly(problem, rng):
+        yield from ask([])
+
+    def sly_with_prompt(problem, rng):
+        from bench.effects import Prompt
+
+        yield from ask([Prompt("genius")])
+
+    assert drive([a_run(sly, graph)])["failed"] == 1
+    with pytest.raises(InputError, match="declares no prompts"):
+        drive([a_run(sly_with_prompt, graph)])
+
+
+def test_a_method_that_ends_by_itself_is_done(drive, graph, tmp_path):
+    def short(problem, rng):
+        yield from evaluate([problem.space.sample(rng)])
+
+    assert drive([a_run(short, graph)])["done"] == 1
+    assert rows(tmp_path / "journal.sqlite", "SELECT reason FROM runs") == [("method ended",)]
+
+
+def test_simulated_seconds_end_a_run_where_the_benchmark_knows_them(drive, graph, tmp_path, monkeypatch):
+    def query(archs, task, fidelity=None, seed=None):
+        scores = type(graph).query(graph, archs, task, fidelity, seed)
+        return scores._replace(seconds=np.full(len(archs), 2.5))
+
+    monkeypatch.setattr(graph, "query", query, raising=False)
+
+    def batches(problem, rng):
+        while True:
+            yield from evaluate(problem.space.sample(rng) for _ in range(4))
+
+    drive([a_run(batches, graph, budget=Budget(simulated_seconds=14))])
+    assert len(rows(tmp_path / "journal.sqlite")) == 6
+    assert rows(tmp_path / "journal.sqlite", "SELECT reason FROM runs") == [("simulated_seconds",)]
+
+
+def test_wall_seconds_end_a_run(drive, make_runs, tmp_path):
+    assert drive(make_runs("random_search", seeds=1, wall_seconds=0.2))["done"] == 1
+    assert rows(tmp_path / "journal.sqlite", "SELECT reason FROM runs") == [("wall_seconds",)]
+
+
+def test_a_benchmark_that_breaks_on_one_architecture_fails_that_one_alone(drive, graph, tmp_path):
+    bad = tuple(graph.space.enumerate()[3].tolist())
+
+    class Fragile:
+        async def query(self, benchmark, archs, task, fidelity) -> Scores:
+            if bad in archs:
+                raise RuntimeError("diverged")
+            return benchmark.query(archs, task, fidelity)
+
+        def close(self): ...
+
+    def fixed(problem, rng):
+        yield from evaluate([tuple(a) for a in graph.space.enumerate()[:6].tolist()])
+
+    drive([a_run(fixed, graph)], Fragile())
+    failures = [r[6] for r in rows(tmp_path / "journal.sqlite")]
+    assert failures == [None, None, None, "RuntimeError: diverged", None, None]
