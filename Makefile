@@ -1,0 +1,29 @@
+# `make demo` and `make test` set up what they need; both can be interrupted and repeated.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench setup llm
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -e '.[dev,llm]'
+	touch $@
+
+llm: setup
+	$(BIN)/nascent llm setup
+
+demo: llm
+	$(BIN)/nascent demo
+
+test: llm
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/perf --benchmark-only

@@ -1,0 +1,320 @@
+"""Figures from plain numbers: matplotlib in, SVG and PDF out."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import NDArray
+
+from analysis.results import write
+from analysis.statistics import Band, Estimate
+
+INK, RULE, PAPER = "#232221", "#d9d6d0", "#fefefe"
+"""Colours of text, of grid lines and of the ground; in a page they become its own."""
+
+# Okabe and Ito's colours, told apart with every kind of colour vision; without black, yellow and the light blue that a
+# dark or a light page would swallow, in an order that keeps neighbours far apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8C8C8C")
+Line = Literal["-", "--", ":", "-."]
+LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
+
+STYLE: Any = {
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nascent",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+}
+
+WIDTH, HEIGHT = 3.8, 2.7
+"""Inches of one panel: at this width its text stays readable on a phone."""
+
+
+class Look(NamedTuple):
+    """How a method is drawn, everywhere the same."""
+
+    colour: str
+    line: Line
+
+
+class Curve(NamedTuple):
+    """A method in a panel: estimates at points of the horizontal axis."""
+
+    label: str
+    x: NDArray[np.float64]
+    y: Band
+
+
+class Panel(NamedTuple):
+    """One pair of axes."""
+
+    title: str
+    x: str
+    y: str
+    curves: Sequence[Curve]
+
+
+class Row(NamedTuple):
+    """A line of a figure of estimates.
+
+    Attributes:
+        title: What the line is about.
+        points: The estimates, each with its name and colour.
+    """
+
+    title: str
+    points: Sequence[tuple[str, str, Estimate]]
+
+
+class Reliability(NamedTuple):
+    """Claim 6 on one task, at several top shares.
+
+    Attributes:
+        title: The task.
+        shares: Top shares.
+        observed: Spearman correlation at each share.
+        predicted: For each form of the claim the prediction at each share, NaN where it has none.
+    """
+
+    title: str
+    shares: Sequence[float]
+    observed: Sequence[Estimate]
+    predicted: Mapping[str, Sequence[float]]
+
+
+def looks(runs: pd.DataFrame) -> dict[str, Look]:
+    """Returns how each label is drawn: the colour says the method, the line the language model.
+
+    Args:
+        runs: Runs with their `label`, `method` and `model`.
+    """
+    models = sorted(runs["model"].dropna().unique())
+    kinds = runs[["label", "method", "model"]].drop_duplicates("label").sort_values("label")
+    methods = sorted(kinds["method"].unique())
+    found: dict[str, Look] = {}
+    for kind in kinds.itertuples():
+        place = methods.index(kind.method)
+        line = models.index(kind.model) if isinstance(kind.model, str) else 0
+        line += place // len(COLOURS)
+        while (look := Look(COLOURS[place % len(COLOURS)], LINES[line % len(LINES)])) in found.values():
+            line += 1
+            if line >= 3 * len(LINES):
+                break
+        found[str(kind.label)] = look
+    return found
+
+
+@rc_context(STYLE)
+def anytime(panels: Sequence[Panel], look: Mapping[str, Look], legend: bool = True) -> Figure:
+    """Draws regret, on a logarithmic scale, against what was spent; bands are intervals.
+
+    A line that reaches the lower edge has found the optimum.
+
+    Args:
+        panels: At most two stand side by side.
+        look: How each label is drawn.
+        legend: Whether the figure has its own legend.
+    """
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _figure(WIDTH * columns, HEIGHT * rows + 0.5 * legend, rows, columns)
+    for ax, panel in zip(axes, panels, strict=False):
+        shown = np.concatenate([[], *(curve.y.value for curve in panel.curves)])
+        shown = shown[np.isfinite(shown) & (shown > 0)]
+        lowest, highest = (shown.min(), shown.max()) if len(shown) else (1, 1)  # all optimal, or nothing yet
+        ax.set_yscale("log", nonpositive="clip")
+        ax.set_ylim(lowest / 1.6, highest * 1.3)
+        for curve in panel.curves:
+            drawn = np.isfinite(curve.y.value)
+            value, low, high = (part[drawn] for part in curve.y[:3])
+            x, style = curve.x[drawn], look[curve.label]
+            ax.plot(x, value, style.line, color=style.colour, linewidth=1.5, drawstyle="steps-post")
+            high = np.where(np.isfinite(high), high, value)
+            ax.fill_between(x, low, high, step="post", color=style.colour, alpha=0.15, linewidth=0)
+        _plain_log(ax)
+        ax.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+        ax.grid(axis="y")
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    if legend:
+        names = {curve.label: look[curve.label] for panel in panels for curve in panel.curves}
+        lines = [Line2D([], [], color=s.colour, linestyle=s.line, label=name) for name, s in names.items()]
+        figure.legend(handles=lines, loc="outside lower center", ncols=min(len(lines), 2 * columns))
+    return figure
+
+
+@rc_context(STYLE)
+def critical_difference(ranks: Mapping[str, float], p: pd.DataFrame, look: Mapping[str, Look]) -> Figure:
+    """Draws a critical-difference diagram: bars join methods that the test cannot tell apart.
+
+    Args:
+        ranks: Average rank of each method.
+        p: P-values of every pair.
+        look: How each label is drawn.
+    """
+    from scikit_posthocs import critical_difference_diagram
+
+    figure, (ax,) = _figure(1.1 * WIDTH, 0.7 + 0.24 * len(ranks), 1, 1)
+    drawn = critical_difference_diagram(
+        dict(ranks),
+        p,
+        ax=ax,
+        label_fmt_left="{label} ({rank:.2f})",
+        left_only=True,
+        text_h_margin=0.04 * (max(ranks.values()) - min(ranks.values())),
+        label_props={"bbox": {"facecolor": "none", "edgecolor": "none", "pad": 2.5}},
+        crossbar_props={"color": INK, "linewidth": 2.5},
+        marker_props={"s": 18},
+        elbow_props={"linewidth": 1},
+        color_palette={name: look[name].colour for name in ranks},
+    )
+    for label in drawn["labels"]:
+        label.set_color(INK)  # pyright: ignore[reportAttributeAccessIssue]
+    return figure
+
+
+@rc_context(STYLE)
+def estimates(rows: Sequence[Row], x: str, reference: float | None = None, legend: bool = True) -> Figure:
+    """Draws estimates with their intervals, one line each, its title above it.
+
+    Args:
+        rows: The lines, from the top.
+        x: Title of the horizontal axis, which runs from 0 to 1.
+        reference: Where a vertical line stands.
+        legend: Whether the names of the points are explained.
+    """
+    figure, (ax,) = _figure(1.1 * WIDTH, 0.8 + 0.4 * len(rows), 1, 1)
+    named: dict[str, Line2D] = {}
+    for i, row in enumerate(rows):
+        ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
+        ax.text(0, i - 0.2, row.title, va="bottom", ha="left", bbox=ground)
+        for j, (name, colour, estimate) in enumerate(row.points):
+            y = i + 0.17 * j
+            ax.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
+            marker: Any = {"markerfacecolor": PAPER if j else colour, "markeredgecolor": colour}
+            (point,) = ax.plot([estimate.value], [y], "o", markersize=5, label=name, **marker)
+            named.setdefault(name, point)
+    if reference is not None:
+        ax.axvline(reference, color=INK, linewidth=0.7, zorder=0)
+    ax.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.45, -0.85), xlabel=x, yticks=[])
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x")
+    if legend and len(named) > 1:
+        figure.legend(handles=list(named.values()), loc="outside lower center", ncols=len(named))
+    return figure
+
+
+@rc_context(STYLE)
+def reliability(panels: Sequence[Reliability], legend: bool = True) -> Figure:
+    """Draws observed against predicted Spearman correlations over top shares.
+
+    Args:
+        panels: At most two stand side by side.
+        legend: Whether the figure has its own legend.
+    """
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _figure(WIDTH * columns, HEIGHT * rows + 0.3 * legend, rows, columns)
+    handles: dict[str, Any] = {}
+    for ax, panel in zip(axes, panels, strict=False):
+        x = np.arange(len(panel.shares), dtype=float)
+        for (form, values), colour, marker in zip(panel.predicted.items(), COLOURS[:4], "_x+D", strict=False):
+            size = 15 if marker == "_" else 6
+            (drawn,) = ax.plot(
+                x, values, marker, color=colour, markersize=size, markeredgewidth=1.6, label=f"predicted, {form}"
+            )
+            handles.setdefault(form, drawn)
+        value, low, high = (np.array([getattr(e, name) for e in panel.observed]) for name in ("value", "low", "high"))
+        ax.vlines(x, low, high, color=INK, linewidth=1.4)
+        (drawn,) = ax.plot(x, value, "o", color=INK, markersize=4.5, label="observed")
+        handles.setdefault("observed", drawn)
+        ax.set_xticks(x, [f"top {share:.0%}" if share < 1 else "all" for share in panel.shares])
+        ax.set(title=panel.title, xlim=(-0.5, len(x) - 0.5), ylabel="Spearman correlation")
+        ax.grid(axis="y")
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    if legend:
+        figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=2 * columns)
+    return figure
+
+
+def svg(figure: Figure, name: str, alt: str) -> str:
+    """Returns the figure as an SVG element for a page, in the page's own text colour and font.
+
+    Args:
+        figure: The figure.
+        name: Makes its identifiers unique in the page.
+        alt: What it shows, for those who cannot see it.
+    """
+    out = io.StringIO()
+    with rc_context({**STYLE, "svg.hashsalt": name}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
+    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+    text = text.replace(INK, "currentColor").replace(RULE, "var(--rule)").replace(PAPER, "var(--paper)")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt, quote=True)}" ', 1)
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Writes `name`.svg and `name`.pdf; the same figure gives the same files.
+
+    Raises:
+        InputError: They cannot be written.
+    """
+    with rc_context({**STYLE, "svg.hashsalt": name}):
+        write(folder / f"{name}.svg", lambda f: figure.savefig(f, format="svg", metadata={"Date": None}))
+        figure.set_layout_engine("none")  # the layout is found; finding it again takes half the time of a figure
+        write(folder / f"{name}.pdf", lambda f: figure.savefig(f, format="pdf", metadata={"CreationDate": None}))
+
+
+def key(look: Look) -> str:
+    """Returns a short SVG line that shows a look, for a page's legend."""
+    dashes = {"-": "", "--": "5 3", ":": "1.5 2.5", "-.": "6 2 1.5 2"}[look.line]
+    line = f'<line x1="0" y1="5" x2="26" y2="5" stroke="{look.colour}" stroke-width="2.5" stroke-dasharray="{dashes}"/>'
+    return f'<svg class="key" viewBox="0 0 26 10" width="26" height="10" aria-hidden="true">{line}</svg>'
+
+
+def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(axes.flat)
+
+
+def _plain_log(ax: Axes) -> None:
+    """Labels a logarithmic axis without powers of ten."""
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())

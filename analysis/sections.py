@@ -1,0 +1,154 @@
+"""What the parts of a report are made of."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from analysis import figures, trajectories
+from analysis.tables import Table
+from surrogates.benchmarks import benchmarks
+
+INTERVALS = "95% bootstrap intervals over seeds, stratified by task (2,000 resamples)"
+
+
+class Exhibit(NamedTuple):
+    """A figure in the page.
+
+    Attributes:
+        name: Name of its files and anchor.
+        caption: What it shows, with n and the kind of interval.
+        panels: SVG elements.
+        legend: What the lines mean: an SVG line and a label each.
+    """
+
+    name: str
+    caption: str
+    panels: Sequence[Markup]
+    legend: Sequence[tuple[Markup, str]] = ()
+
+
+@dataclass
+class Section:
+    """A part of the page."""
+
+    title: str = ""
+    notes: list[str] = field(default_factory=list)
+    exhibits: list[Exhibit] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a report is made from.
+
+    Attributes:
+        folder: The study's folder.
+        every: All its runs but the superseded, with their `label`.
+        runs: Those that are compared.
+        incumbents: Their evaluations, as `trajectories.incumbents` returns them.
+        completions: The answers of language models.
+        look: How each label is drawn.
+        rng: Source of the bootstrap's randomness.
+    """
+
+    folder: Path
+    every: pd.DataFrame
+    runs: pd.DataFrame
+    incumbents: pd.DataFrame
+    completions: pd.DataFrame
+    look: Mapping[str, figures.Look]
+    rng: np.random.Generator
+
+    @cached_property
+    def places(self) -> list[tuple[str, str]]:
+        """Benchmark and task of the runs, in order."""
+        pairs = self.runs[["benchmark", "task"]].drop_duplicates().itertuples(index=False)
+        return sorted((str(benchmark), str(task)) for benchmark, task in pairs)
+
+    @property
+    def notes(self) -> list[str]:
+        """What every reader of a figure must know of the benchmarks."""
+        return [note for note in dict.fromkeys(benchmarks.get(b).note for b, _ in self.places) if note]
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The methods compared: first those without a language model."""
+        kinds = self.runs[["label", "model"]].drop_duplicates("label")
+        ordered = kinds.assign(asks=kinds["model"].notna()).sort_values(["asks", "label"])
+        return [str(label) for label in ordered["label"]]
+
+    def of(self, label: str, place: tuple[str, str] | None = None) -> pd.DataFrame:
+        """Returns the runs of a method, on one benchmark and task or on all."""
+        found = self._rows.get((label, *place) if place else label)
+        return self.runs.iloc[:0] if found is None else self.runs.loc[found]
+
+    @cached_property
+    def _rows(self) -> dict[Any, pd.Index]:
+        """Rows of `runs` by label, and by label, benchmark and task."""
+        rows = self.runs.sort_values("seed", kind="stable")
+        return {**rows.groupby("label").groups, **rows.groupby(["label", "benchmark", "task"]).groups}
+
+    def shared(self, labels: Sequence[str]) -> list[tuple[str, str]]:
+        """Returns the tasks on which all these methods have runs."""
+        return [place for place in self.places if all((label, *place) in self._rows for label in labels)]
+
+    def seeds(self, labels: Sequence[str]) -> str:
+        """Returns the numbers of seeds a task in words."""
+        counts: dict[str, list[str]] = {}
+        for label in labels:
+            sizes = self.of(label).groupby(["benchmark", "task"]).size()
+            least, most = int(sizes.min()), int(sizes.max())
+            counts.setdefault(f"{least}" if least == most else f"{least} to {most}", []).append(label)
+        if len(counts) == 1:
+            return f"n = {next(iter(counts))} seeds a task."
+        return "Seeds a task: " + "; ".join(f"{n} for {listed(names)}" for n, names in counts.items()) + "."
+
+    def reached(self, evaluations: int, column: str, wanted: Iterable[str]) -> dict[str, pd.DataFrame]:
+        """Returns, by label, seeds by those tasks that all wanted labels have runs on."""
+        chosen = list(wanted)
+        tasks = [f"{benchmark}/{task}" for benchmark, task in self.shared(chosen)]
+        found = trajectories.by_seed_and_task(self.incumbents, self.runs, evaluations, column)
+        return {label: found[label][tasks] for label in chosen}
+
+
+def exhibit(
+    study: Study,
+    name: str,
+    caption: str,
+    draw: Callable[[Sequence[Any], bool], Figure],
+    panels: Sequence[tuple[Any, str]],
+    labels: Sequence[str] = (),
+) -> Exhibit:
+    """Writes a figure's files, and returns it for the page, there one SVG a panel.
+
+    Args:
+        study: The study.
+        name: Name of the files.
+        caption: The caption.
+        draw: Draws panels, with or without a legend.
+        panels: The panels' data, each with its description in words.
+        labels: Methods to explain in the page's legend; empty: each SVG has its own legend.
+    """
+    figures.save(draw([data for data, _ in panels], True), study.folder / "figures", name)
+    drawn = [
+        Markup(figures.svg(draw([data], not labels), f"{name}-{i}", alt))  # our own markup, its text escaped
+        for i, (data, alt) in enumerate(panels)
+    ]
+    return Exhibit(name, caption, drawn, [(Markup(figures.key(study.look[label])), label) for label in labels])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns names as a list in words."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def counted(n: int, noun: str) -> str:
+    """Returns a number of things in words: "1 task", "4 tasks"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

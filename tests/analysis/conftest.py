@@ -1,0 +1,127 @@
+"""Studies that the tests of analysis read."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from analysis.report import report
+from bench import manifest
+from bench.budget import Budget
+from bench.driver import Driver
+from bench.executors import Inline
+from bench.journal import CompletionRow, EvaluationRow, Journal
+from bench.llm import models
+from bench.methods import methods
+from bench.study import Grid, Run, Study
+from surrogates.benchmarks import benchmarks
+
+HOSTILE = '<script>document.title = "broken"</script><img src="http://example.org/x.png" onerror="alert(1)">'
+
+
+def classical(seeds=4, evaluations=30):
+    """A small study of classical methods on three tasks, and its runs."""
+    grid = Grid.model_validate(
+        {
+            "methods": ["random_search", "regularized_evolution", "local_search"],
+            "benchmarks": {"analog-nasbench": ["clean"], "nas-bench-graph": ["cora", "proteins"]},
+            "seeds": seeds,
+            "budget": {"evaluations": evaluations},
+        }
+    )
+    study = Study(name="small", title="A small study", grid=[grid])
+    return study, study.runs()
+
+
+def language_model_runs():
+    """Runs of GENIUS and its control, for which `write_answers` makes up what a model said."""
+    model = models.get("smollm2")
+    return [
+        Run(methods.get(name), methods.get(name).complete({}), benchmarks.get("analog-nasbench"), "clean", seed,
+            Budget(evaluations=6), model)
+        for name in ("genius", "genius_blind")
+        for seed in range(3)
+    ]  # fmt: skip
+
+
+def write_answers(journal):
+    """Writes rows as the driver does, with made-up answers: a hostile text, a repetition and architectures."""
+    space = benchmarks.get("analog-nasbench").space
+    runs = language_model_runs()
+    rows = journal.register((run.key, run.config) for run in runs)
+    for number, run in enumerate(runs):
+        row = rows[run.key]
+        archs = [tuple(a) for a in space.enumerate()[[7, 7, 500 + number, 9000 + number, 12000 - number]].tolist()]
+        scores = run.benchmark.query(archs, run.task).validation
+        texts = [HOSTILE, *(space.format(arch) for arch in archs)]
+        for i, text in enumerate(texts):
+            place, tokens = (row.id, 2 * i, 0), (100 + i, 10, 0.5, None)
+            prompt = f"Propose an architecture {HOSTILE}"
+            answer = CompletionRow(*place, "smollm2", "1", "genius", "0" * 64, prompt, '{"seed": 1}', text, *tokens)
+            journal.write_completion(answer)
+            arch = None if i == 0 else text
+            score = None if i == 0 else float(scores[i - 1])
+            failure = f"no cell: {HOSTILE}" if i == 0 else None
+            with journal.transaction():
+                evaluation = EvaluationRow(row.id, 2 * i + 1, 0, text, arch, None, score, None, None, None, failure)
+                journal.write_evaluations([evaluation])
+        journal.finish(row.id, "done", "evaluations", 3.0)
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    return HOSTILE
+
+
+@pytest.fixture(scope="session")
+def classical_study():
+    return classical()
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory) -> Path:
+    """The folder of a finished study: classical methods driven for real, answers of a model made up."""
+    folder = tmp_path_factory.mktemp("small")
+    study, runs = classical()
+    journal = Journal(folder / "journal.sqlite")
+    Driver(journal, Inline(), folder / "logs").drive(runs)
+    write_answers(journal)
+    journal.close()
+    manifest.write(folder / "manifest.json", study, runs, ["nascent", "run", "<b>small</b>"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reported(small_study, tmp_path_factory) -> Path:
+    """The folder of that study with its report."""
+    folder = tmp_path_factory.mktemp("reported") / "small"
+    shutil.copytree(small_study, folder)
+    report(folder)
+    return folder
+
+
+@pytest.fixture
+def analog_study(small_study, tmp_path) -> Path:
+    """A copy of that study without the tasks of NAS-Bench-Graph, whose claims take seconds to check."""
+    folder = tmp_path / "analog"
+    shutil.copytree(small_study, folder)
+    with sqlite3.connect(folder / "journal.sqlite") as db:
+        graph = "SELECT id FROM runs WHERE config LIKE '%nas-bench-graph%'"
+        db.execute(f"DELETE FROM evaluations WHERE run IN ({graph})")
+        db.execute(f"DELETE FROM runs WHERE id IN ({graph})")
+    db.close()
+    return folder
+
+
+@pytest.fixture
+def damaged_config(small_study, tmp_path):
+    """A journal whose first run has a configuration that says nothing."""
+
+    path = tmp_path / "journal.sqlite"
+    shutil.copy(small_study / "journal.sqlite", path)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE runs SET config = ? WHERE id = 1", (json.dumps({"method": "random_search"}),))
+    db.close()
+    return path

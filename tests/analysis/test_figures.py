@@ -1,0 +1,107 @@
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import figures
+from analysis.figures import Curve, Panel, Reliability, Row
+from analysis.statistics import Band, Estimate
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def kinds(*rows):
+    return pd.DataFrame(rows, columns=["label", "method", "model"])
+
+
+RUNS = kinds(
+    ("random_search", "random_search", None),
+    ("genius (a)", "genius", "a"),
+    ("genius (b)", "genius", "b"),
+    ("genius_blind (a)", "genius_blind", "a"),
+)
+LOOK = figures.looks(RUNS)
+
+
+def panel(title="task", values=(1.0, 0.5, 0.0)):
+    x, y = np.arange(1.0, len(values) + 1), np.array(values)
+    return Panel(title, "evaluations", "regret", [Curve("genius (a)", x, Band(y, y / 2, y * 2, 5))])
+
+
+def drawn():
+    estimate = Estimate(0.6, 0.5, 0.7, 10)
+    p = pd.DataFrame(np.ones((4, 4)), index=list(LOOK), columns=list(LOOK))
+    return {
+        "anytime": figures.anytime([panel(), panel("<b> & co"), panel("third")], LOOK),
+        "critical_difference": figures.critical_difference(dict(zip(LOOK, (1.5, 2, 2.5, 4), strict=True)), p, LOOK),
+        "estimates": figures.estimates(
+            [Row("a < b", [("one", "#0072B2", estimate), ("two", "#0072B2", estimate)])], "x"
+        ),
+        "reliability": figures.reliability(
+            [Reliability("t", [1.0, 0.1], [estimate, estimate], {"closed form": [0.9, np.nan]})]
+        ),
+    }
+
+
+def test_a_method_has_one_colour_and_a_model_one_line():
+    assert LOOK["genius (a)"].colour == LOOK["genius (b)"].colour != LOOK["genius_blind (a)"].colour
+    assert LOOK["genius (a)"].line == LOOK["genius_blind (a)"].line != LOOK["genius (b)"].line
+    assert len(set(LOOK.values())) == 4
+
+
+def test_many_methods_still_look_different():
+    many = kinds(*((f"m{i}", f"m{i}", None) for i in range(20)))
+    assert len(set(figures.looks(many).values())) == 20
+
+
+@pytest.mark.parametrize("name", ["anytime", "critical_difference", "estimates", "reliability"])
+def test_a_figure_becomes_an_element_of_a_page(name):
+    text = figures.svg(drawn()[name], "fig", 'what "it" <shows>')
+    root = ElementTree.fromstring(text)
+    assert root.tag == f"{SVG}svg"
+    assert root.attrib["aria-label"] == 'what "it" <shows>'
+    assert root.attrib["role"] == "img"
+    assert "width" not in root.attrib
+    assert "viewBox" in root.attrib
+    ids = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
+    assert len(ids) == len(set(ids))
+    assert all(i.startswith("fig-") for i in ids)
+    used = re.findall(r'(?:url\(|href=")#([^)"]+)', text)
+    assert set(used) <= set(ids)
+    assert figures.INK not in text
+    assert not re.search(r'href="http|<image|<!DOCTYPE|<\?xml', text)
+
+
+def test_the_text_of_a_figure_is_text():
+    text = figures.svg(figures.anytime([panel("<b> & co")], LOOK), "x", "alt")
+    assert "<b> & co" in [element.text for element in ElementTree.fromstring(text).iter(f"{SVG}text")]
+
+
+def test_a_regret_of_zero_and_a_curve_of_nothing_are_drawn():
+    figures.svg(figures.anytime([panel(values=(1.0, 0.0)), panel(values=(np.inf, np.inf))], LOOK), "x", "alt")
+    figures.svg(figures.anytime([panel(values=(0.0, 0.0))], LOOK), "x", "alt")
+
+
+def test_the_same_figure_gives_the_same_files(tmp_path):
+    for folder in ("a", "b"):
+        figures.save(drawn()["anytime"], tmp_path / folder, "regret")
+    for name in ("regret.svg", "regret.pdf"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert (tmp_path / "a" / "regret.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_drawing_leaves_matplotlibs_settings_alone():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    drawn()
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_legends_line_is_that_of_the_figure():
+    key = ElementTree.fromstring(figures.key(LOOK["genius (b)"]))
+    (line,) = list(key)
+    assert line.attrib["stroke"] == LOOK["genius (b)"].colour
+    assert line.attrib["stroke-dasharray"]

@@ -1,0 +1,187 @@
+"""The front door, as a user meets it."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|"
+
+STUDY = """
+name = "small"
+[[grid]]
+methods = ["random_search"]
+benchmarks = { nas-bench-graph = ["cora"] }
+seeds = 2
+budget = { evaluations = 5 }
+"""
+
+
+def nascent(*arguments, **options):
+    command = [sys.executable, "-m", "nascent", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def results(study, tmp_path):
+    assert nascent("run", study, "--out", tmp_path / "out").returncode == 0
+    return tmp_path / "out"
+
+
+def test_help_imports_neither_numpy_nor_torch_nor_vllm():
+    code = "import sys, nascent; print([m for m in ('numpy', 'pandas', 'torch', 'vllm', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "module", ["analysis.report", "analysis.claims", "bench.driver", "bench.study", "surrogates.benchmarks"]
+)
+def test_the_core_pulls_in_neither_torch_nor_vllm_nor_openai(module):
+    code = f"import sys, {module}; print([m for m in ('torch', 'vllm', 'openai', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("kind", ["methods", "benchmarks", "spaces", "models", "claims", "studies"])
+def test_every_kind_is_listed_as_a_table_and_as_json(kind):
+    listed = json.loads(nascent("ls", kind, "--json").stdout)
+    assert all("name" in row for row in listed)
+    table = nascent("ls", kind)
+    assert table.returncode == 0
+    assert listed[0]["name"] in table.stdout
+
+
+def test_a_query_answers_what_the_benchmark_says(analog):
+    (row,) = json.loads(nascent("query", "analog-nasbench", "clean", CELL, "--json").stdout)
+    scores = analog.query([analog.space.parse(CELL)], "clean")
+    assert row["validation"] == scores.validation[0]
+    assert row["test"] is None
+    assert row["kind"] == "table"
+    assert "no split" in row["note"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["query", "analog-nasbnch", "clean", CELL], "did you mean 'analog-nasbench'"),
+        (["query", "analog-nasbench", "cleen", CELL], "did you mean 'clean'"),
+        (["query", "analog-nasbench", "clean", CELL[:-3]], "expected the form"),
+        (["query", "analog-nasbench", "clean", CELL, "--split", "test"], "no test scores"),
+        (["query", "analog-nasbench", "clean", CELL, "--fidelity", "12"], "fidelity 12"),
+        (["query", "analog-nasbench", "clean", CELL, "--seed", "7"], "seed 7"),
+        (["ls", "method"], "methods"),
+        (["run", "nowhere.toml"], "unknown study"),
+        (["validate", "quikstart"], "did you mean 'quickstart'"),
+        (["report", "nowhere"], "no journal here"),
+        (["export", "nowhere", "--parquet", "x.parquet"], "no journal here"),
+        (["llm", "ask", "smolm2", "hello"], "did you mean 'smollm2'"),
+        (["llm", "setup", "smolm2"], "did you mean 'smollm2'"),
+        (["check", "proxy-reliability", "--table", "none.csv", "--arch", "a", "--replicates", "b,c"], "none.csv"),
+    ],
+)
+def test_bad_input_is_one_clear_error_with_exit_code_2(arguments, message, tmp_path):
+    done = nascent(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    assert "Traceback" in nascent("--debug", "report", tmp_path).stderr
+
+
+def test_a_study_with_an_error_starts_nothing(study, tmp_path):
+    study.write_text(STUDY.replace("evaluations = 5", "evaluations = -5"))
+    done = nascent("run", study, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert str(study) in done.stderr
+    assert "-5" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_validation_counts_runs_without_running(study, tmp_path):
+    (row,) = json.loads(nascent("validate", study, "--json").stdout)
+    assert row == {
+        "study": "small",
+        "method": "random_search",
+        "model": "",
+        "benchmark": "nas-bench-graph",
+        "task": "cora",
+        "runs": 2,
+    }
+    assert list(tmp_path.iterdir()) == [study]
+
+
+def test_a_second_run_does_nothing_again(study, results):
+    done = nascent("run", study, "--out", results)
+    assert "2 runs skipped, 0 runs done" in done.stdout
+
+
+def test_the_pool_gives_what_inline_gives(study, results, tmp_path):
+    done = nascent("run", study, "--out", tmp_path / "pool", "--executor", "process", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    for out in (results, tmp_path / "pool"):
+        assert nascent("export", out, "--parquet", out / "all.parquet").returncode == 0
+    assert (results / "all.parquet").read_bytes() == (tmp_path / "pool" / "all.parquet").read_bytes()
+
+
+def test_a_manifest_says_what_ran(results):
+    manifest = json.loads((results / "manifest.json").read_text())
+    (session,) = manifest["sessions"]
+    assert manifest["study"] == "small"
+    assert manifest["seeds"] == [0, 1]
+    assert len(manifest["benchmarks"]["nas-bench-graph"]["data"]) == 64
+    assert {"command", "commit", "packages", "cpu", "python"} <= session.keys()
+
+
+def test_a_damaged_journal_is_one_clear_error(study, results):
+    (results / "journal.sqlite").write_bytes(b"garbage " * 1000)
+    for command in (
+        ["run", study, "--out", results],
+        ["report", results],
+        ["export", results, "--parquet", results / "x.parquet"],
+    ):
+        done = nascent(*command)
+        assert done.returncode == 2
+        assert "journal.sqlite" in done.stderr
+        assert "damaged" in done.stderr
+    assert not (results / "x.parquet").exists()
+
+
+def test_a_full_disk_is_one_clear_error_and_the_study_goes_on_when_there_is_room(study, tmp_path):
+    study.write_text(STUDY.replace("seeds = 2", "seeds = 40").replace("evaluations = 5", "evaluations = 200"))
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    done = nascent("run", study, "--out", tmp_path / "out", preexec_fn=limit)
+    assert done.returncode == 2
+    assert "the disk is full or cannot be written" in done.stderr
+    assert str(tmp_path / "out") in done.stderr
+    done = nascent("run", study, "--out", tmp_path / "out")
+    assert done.returncode == 0
+    assert nascent("run", study, "--out", tmp_path / "whole").returncode == 0
+    for out in ("out", "whole"):
+        nascent("export", tmp_path / out, "--parquet", tmp_path / f"{out}.parquet")
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_one_clear_error(study, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    done = nascent("run", study, "--out", tmp_path / "closed" / "out")
+    assert done.returncode == 2
+    assert "closed" in done.stderr
