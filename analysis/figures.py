@@ -13,7 +13,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from analysis.results import write
@@ -37,7 +37,6 @@ STYLE: Any = {
     "axes.titlelocation": "left",
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
-    "figure.constrained_layout.use": True,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "font.family": "DejaVu Sans",
@@ -146,7 +145,7 @@ def anytime(panels: Sequence[Panel], look: Mapping[str, Look], legend: bool = Tr
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = _figure(WIDTH * columns, HEIGHT * rows + 0.5 * legend, rows, columns)
+    figure, axes = _panels(rows, columns, 0.5 * legend)
     for ax, panel in zip(axes, panels, strict=False):
         shown = np.concatenate([[], *(curve.y.value for curve in panel.curves)])
         shown = shown[np.isfinite(shown) & (shown > 0)]
@@ -168,7 +167,7 @@ def anytime(panels: Sequence[Panel], look: Mapping[str, Look], legend: bool = Tr
     if legend:
         names = {curve.label: look[curve.label] for panel in panels for curve in panel.curves}
         lines = [Line2D([], [], color=s.colour, linestyle=s.line, label=name) for name, s in names.items()]
-        figure.legend(handles=lines, loc="outside lower center", ncols=min(len(lines), 2 * columns))
+        figure.legend(handles=lines, loc="lower center", ncols=min(len(lines), 2 * columns))
     return figure
 
 
@@ -183,7 +182,7 @@ def critical_difference(ranks: Mapping[str, float], p: pd.DataFrame, look: Mappi
     """
     from scikit_posthocs import critical_difference_diagram
 
-    figure, (ax,) = _figure(1.1 * WIDTH, 0.7 + 0.24 * len(ranks), 1, 1)
+    figure, ax = _figure(1.1 * WIDTH, 0.7 + 0.24 * len(ranks))
     drawn = critical_difference_diagram(
         dict(ranks),
         p,
@@ -212,7 +211,7 @@ def estimates(rows: Sequence[Row], x: str, reference: float | None = None, legen
         reference: Where a vertical line stands.
         legend: Whether the names of the points are explained.
     """
-    figure, (ax,) = _figure(1.1 * WIDTH, 0.8 + 0.4 * len(rows), 1, 1)
+    figure, ax = _figure(1.1 * WIDTH, 0.8 + 0.4 * len(rows))
     named: dict[str, Line2D] = {}
     for i, row in enumerate(rows):
         ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
@@ -243,7 +242,7 @@ def reliability(panels: Sequence[Reliability], legend: bool = True) -> Figure:
     """
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = _figure(WIDTH * columns, HEIGHT * rows + 0.3 * legend, rows, columns)
+    figure, axes = _panels(rows, columns, 0.4 * legend)
     handles: dict[str, Any] = {}
     for ax, panel in zip(axes, panels, strict=False):
         x = np.arange(len(panel.shares), dtype=float)
@@ -263,7 +262,7 @@ def reliability(panels: Sequence[Reliability], legend: bool = True) -> Figure:
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     if legend:
-        figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=2 * columns)
+        figure.legend(handles=list(handles.values()), loc="lower center", ncols=2 * columns)
     return figure
 
 
@@ -296,7 +295,7 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     """
     with rc_context({**STYLE, "svg.hashsalt": name}):
         write(folder / f"{name}.svg", lambda f: figure.savefig(f, format="svg", metadata={"Date": None}))
-        figure.set_layout_engine("none")  # the layout is found; finding it again takes half the time of a figure
+        figure.set_layout_engine("none")  # it is found
         write(folder / f"{name}.pdf", lambda f: figure.savefig(f, format="pdf", metadata={"CreationDate": None}))
 
 
@@ -307,14 +306,30 @@ def key(look: Look) -> str:
     return f'<svg class="key" viewBox="0 0 26 10" width="26" height="10" aria-hidden="true">{line}</svg>'
 
 
-def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, Sequence[Axes]]:
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _panels(rows: int, columns: int, foot: float) -> tuple[Figure, Sequence[Axes]]:
+    """Returns axes of equal size; margins in inches, since finding them takes half the time of a figure."""
+    left, right, bottom, top = 0.7, 0.1, 0.45, 0.28
+    width, height = WIDTH * columns, HEIGHT * rows + foot
     figure = Figure(figsize=(width, height))
-    axes = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(axes.flat)
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=(bottom + foot) / height,
+        top=1 - top / height,
+        wspace=(left + right) / (WIDTH - left - right),
+        hspace=(bottom + top) / (HEIGHT - bottom - top),
+    )
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def _plain_log(ax: Axes) -> None:
-    """Labels a logarithmic axis without powers of ten."""
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    """Labels a logarithmic axis without powers of ten, also where it spans less than one."""
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if high > 8 * low else MaxNLocator(4, prune="both"))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_minor_locator(NullLocator())

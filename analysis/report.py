@@ -335,7 +335,7 @@ def _tasks(study: Study) -> Table:
         rows.append(
             {
                 "task": f"{benchmark} / {task}",
-                "metric": f"{description.metric} ({description.unit})",
+                "metric": f"{description.metric} ({'%' if description.unit == '%' else 'share'})",
                 "splits": ", ".join(description.splits),
                 "reported": description.reported,
                 "optimum": scale.optimum,

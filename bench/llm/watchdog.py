@@ -13,6 +13,9 @@ import time
 GRACE = 10.0
 """Seconds a server has to end by itself before it is killed."""
 
+TIDY = 1.0
+"""Seconds its helpers have after it, to remove shared memory and sockets, before they are killed."""
+
 TICK = 0.1
 """Seconds between looks."""
 
@@ -36,6 +39,7 @@ def hold(parent: int, command: list[str]) -> None:
     until = time.monotonic() + GRACE
     while server.poll() is None and time.monotonic() < until:
         time.sleep(TICK)
+    time.sleep(TIDY)
     os.killpg(0, signal.SIGKILL)  # This process as well: it leads the group.
 
 

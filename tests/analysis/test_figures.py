@@ -79,6 +79,14 @@ def test_the_text_of_a_figure_is_text():
     assert "<b> & co" in [element.text for element in ElementTree.fromstring(text).iter(f"{SVG}text")]
 
 
+@pytest.mark.parametrize("values", [(1.0, 0.001), (0.045, 0.03), (2.0, 2.0), (30.0, 9.0)])
+def test_a_logarithmic_axis_has_plain_labels_however_short_it_is(values):
+    text = figures.svg(figures.anytime([panel(values=values)], LOOK, legend=False), "x", "alt")
+    written = [element.text or "" for element in ElementTree.fromstring(text).iter(f"{SVG}text")]
+    numbers = [float(word) for word in written if re.fullmatch(r"[\d.]+", word)]
+    assert sum(min(values) / 1.6 <= number <= max(values) * 1.3 for number in numbers) >= 2
+
+
 def test_a_regret_of_zero_and_a_curve_of_nothing_are_drawn():
     figures.svg(figures.anytime([panel(values=(1.0, 0.0)), panel(values=(np.inf, np.inf))], LOOK), "x", "alt")
     figures.svg(figures.anytime([panel(values=(0.0, 0.0))], LOOK), "x", "alt")

@@ -200,5 +200,5 @@ def test_a_manifest_of_any_shape_is_shown(analog_study):
     (analog_study / "manifest.json").write_text(json.dumps(manifest))
     text = report(analog_study).read_text(encoding="utf-8")
     assert "&lt;i&gt;" in text
-    assert "unknown" in text
+    assert "<dt>memory_gb</dt><dd>–</dd>" in text
     assert "there is nothing to compare" in plain(text)  # no task with two splits, so no check of claim 6
