@@ -390,14 +390,14 @@ def _fisher(r: float, half: float) -> Interval | None:
 
 def _plain_predictions(sample: Replicates, components: VarianceComponents, n: int) -> dict[str, float | None]:
     icc = components.icc
-    plain = {"truth": math.sqrt(icc), "replicates": icc, "general": _general_pearson(sample, components)}
+    plain = {"truth": math.sqrt(icc), "replicates": icc, "general": _general_pearson(sample)}
     return {
         form: _number(float(sample_spearman(spearman_from_pearson(r), kendall_from_pearson(r), n)))
         for form, r in plain.items()
     }
 
 
-def _general_pearson(sample: Replicates, components: VarianceComponents) -> float:
+def _general_pearson(sample: Replicates) -> float:
     """Returns the mean of ρ_true · sqrt(R_x R_y) over comparisons, each score having its own R.
 
     Replicates have ρ_true = 1 and R = σ²_arch / variance. Of a truth only the product ρ_true · sqrt(R_y) can be known
@@ -405,10 +405,13 @@ def _general_pearson(sample: Replicates, components: VarianceComponents) -> floa
     """
     values = []
     for x, y, by in sample.comparisons:
-        a, b = sample.scores[top_rows(sample.scores, Comparison(x, y, by), 1.0)][:, [x, y]].T
+        everyone = Comparison(x, y, by)
+        rows = top_rows(sample.scores, everyone, 1.0)
+        a, b = sample.scores[rows][:, [x, y]].T
         if sample.truth is None:
             spread = math.sqrt(a.var(ddof=1) * b.var(ddof=1))
-            values.append(min(components.arch / spread, 1.0) if spread > 0 else math.nan)
+            arch, _ = _components_within(sample, everyone, rows)
+            values.append(min(arch / spread, 1.0) if spread > 0 else math.nan)
         else:
             values.append(correlation(a, b))
     return float(np.mean(values))
