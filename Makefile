@@ -18,7 +18,7 @@ demo: llm
 	$(BIN)/nascent demo
 
 test: llm
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf --numprocesses 2 --dist loadgroup --benchmark-disable
 
 lint: setup
 	$(BIN)/ruff format --check .
