@@ -18,7 +18,8 @@ demo: llm
 	$(BIN)/nascent demo
 
 test: llm
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf --numprocesses 2 --dist loadgroup --benchmark-disable
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf -m 'not llm' --numprocesses 2 --benchmark-disable
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf -m llm
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -20,14 +20,6 @@ from surrogates.benchmarks import benchmarks
 MakeRuns = Callable[..., list[Run]]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests that start language models first, and all on one of several workers: one model runs at a time."""
-    for item in items:
-        if item.get_closest_marker("llm"):
-            item.add_marker(pytest.mark.xdist_group("llm"))
-    items.sort(key=lambda item: item.get_closest_marker("llm") is None)
-
-
 @pytest.fixture(scope="session")
 def analog() -> Benchmark:
     return benchmarks.get("analog-nasbench")
