@@ -17,9 +17,9 @@ llm: setup
 demo: llm
 	$(BIN)/nascent demo
 
+# Tests with language models wait for their servers most of the time: a third worker has the cores meanwhile.
 test: llm
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf -m 'not llm' --numprocesses 2 --benchmark-disable
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf -m llm
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf --numprocesses 3 --dist loadfile --no-loadscope-reorder --benchmark-disable
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -20,6 +20,11 @@ from surrogates.benchmarks import benchmarks
 MakeRuns = Callable[..., list[Run]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the file that takes longest first."""
+    items.sort(key=lambda item: item.path.name != "test_served.py")
+
+
 @pytest.fixture(scope="session")
 def analog() -> Benchmark:
     return benchmarks.get("analog-nasbench")

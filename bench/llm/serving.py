@@ -30,6 +30,9 @@ RUNNING = 32
 RESTARTS = 3
 """How often a server that died is started again."""
 
+API_SERVER = "from vllm.entrypoints.launchers.api_server.entry import main; main()"
+"""Starts vLLM's server; as a command, because a module would be imported again by each of its child processes."""
+
 CPU_FLAGS = (
     "--enforce-eager",
     "--max-num-seqs",
@@ -252,7 +255,7 @@ def command_line(model: Model, port: int) -> tuple[list[str], dict[str, str]]:
         InputError: vLLM's environment or the model is not set up.
     """
     command = [
-        str(environment.python()), "-I", "-m", "vllm.entrypoints.openai.api_server",
+        str(environment.python()), "-I", "-c", API_SERVER,
         "--model", str(weights.require(model)), "--served-model-name", model.name,
         "--host", HOST, "--port", str(port), "--max-model-len", str(model.context),
         # Sampling is what the request says, whatever the model's folder recommends.
