@@ -25,6 +25,15 @@ app.add_typer(llm, name="llm")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; by default reports/<name of the study>.")]
+Table = Annotated[Path, typer.Option(metavar="FILE", help="Parquet or CSV.")]
+Column = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=COL", help="What the table calls a column; can be repeated.")
+]
+By = Annotated[
+    str | None,
+    typer.Option(metavar="COL,COL", help="Columns whose values are tested apart; by default model and task."),
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Values are of the whole space, without sampling.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")]
 
 
@@ -153,7 +162,7 @@ def validate(
 
 @check.command("proxy-reliability")
 def proxy_reliability(
-    table: Annotated[Path, typer.Option(metavar="FILE", help="Parquet or CSV.")],
+    table: Table,
     arch: Annotated[str, typer.Option(metavar="COL", help="Column that names the architecture.")],
     replicates: Annotated[str, typer.Option(metavar="COL,COL[,COL...]", help="Columns of repeated scores.")],
     truth: Annotated[
@@ -164,10 +173,88 @@ def proxy_reliability(
     json: Json = False,
 ) -> None:
     """Claim 6: does the signal-to-noise ratio predict how reliable the proxy's ranking is?"""
-    from analysis.claims import SHARES, check_proxy_reliability
+    from analysis.proxy_reliability import SHARES, check_proxy_reliability
 
-    columns = [name.strip() for name in replicates.split(",") if name.strip()]
-    _show(check_proxy_reliability(table, arch, columns, truth, task, top or SHARES), json)
+    _show(check_proxy_reliability(table, arch, _names(replicates), truth, task, top or SHARES), json)
+
+
+@check.command("cross-entropy-update")
+def cross_entropy_update(table: Table, column: Column = None, by: By = None, json: Json = False) -> None:
+    """Claim 1: does tuning do what the cross-entropy update does?
+
+    Columns: cycle; before and after, the divergence KL(elites || generator) in nats before and after tuning. Optional:
+    seed; least, the least divergence that the model can reach; model and task.
+    """
+    _check("cross-entropy-update", table, column, by, json)
+
+
+@check.command("expected-quality")
+def expected_quality(
+    table: Table, column: Column = None, by: By = None, exact: Exact = False, json: Json = False
+) -> None:
+    """Claim 2: does expected quality never fall from cycle to cycle?
+
+    Columns: cycle; quality in [0, 1] of each candidate, or their mean. Optional: seed; gain, the held-out gain of
+    log-likelihood of the step that follows; threshold, the elites' τ; model and task.
+    """
+    _check("expected-quality", table, column, by, json, exact)
+
+
+@check.command("progress-certificate")
+def progress_certificate(table: Table, column: Column = None, by: By = None, json: Json = False) -> None:
+    """The progress certificate: is it shown that a tuning step raised the elite mass, and by what factor?
+
+    Columns: log_ratio, log p(a) after less before tuning, in nats, of each held-out elite a. Optional: seed and cycle
+    of the step; in_corpus, whether it was tuned on a; model and task.
+    """
+    _check("progress-certificate", table, column, by, json)
+
+
+@check.command("elite-mass")
+def elite_mass(table: Table, column: Column = None, by: By = None, exact: Exact = False, json: Json = False) -> None:
+    """Claim 3: is the elite mass at least 1 - (1 - ρ_0)^t? Both readings.
+
+    Columns: cycle, from t = 0; elite, whether a candidate is one, or, beside candidates, how many of them are, or with
+    --exact the mass itself. Optional: seed; candidates; threshold, the elites' τ; model and task.
+    """
+    _check("elite-mass", table, column, by, json, exact)
+
+
+@check.command("delta-validity")
+def delta_validity(table: Table, column: Column = None, by: By = None, json: Json = False) -> None:
+    """Claim 4: are patches valid more often than full programs, by as much as their length predicts?
+
+    Columns, a row a program: kind, "full" or "delta"; valid, 0 or 1; length in tokens or lines. Optional: matched,
+    whether a delta's context matched; unit, what is independent, e.g. the seed or the parent; model and task.
+    """
+    _check("delta-validity", table, column, by, json)
+
+
+@check.command("novelty-filter")
+def novelty_filter(table: Table, column: Column = None, by: By = None, json: Json = False) -> None:
+    """Claim 5: does the novelty filter prevent mode collapse?
+
+    Columns: seed; cycle, the first before the filter had any effect; filter, 1 for on and 0 for off; entropy of the
+    generator in nats. Optional: model and task.
+    """
+    _check("novelty-filter", table, column, by, json)
+
+
+@app.command()
+def theory(
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("reports") / "theory", json: Json = False
+) -> None:
+    """Compute what exact worlds and real programs show of each claim, and write it as a page, figures and tables."""
+    from analysis.theory_report import write
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("exact worlds") as status:
+        demonstrations, page = write(out, status.update)
+    if json:
+        _show([{"claim": d.claim, **row} for d in demonstrations for row in d.rows], json)
+    else:
+        typer.echo(page)
 
 
 @llm.command()
@@ -223,6 +310,22 @@ def ask(
         raise InputError(f"{model}: {reply.failure}" + (f"; it wrote: {reply.text}" if reply.text else ""))
     else:
         typer.echo(reply.text)
+
+
+def _check(claim: str, table: Path, renamed: list[str] | None, by: str | None, json: bool, exact: bool = False) -> None:
+    from analysis.claims import check as run_check
+
+    columns = {}
+    for pair in renamed or []:
+        name, equals, column = pair.partition("=")
+        if not (name and equals and column):
+            raise InputError(f"--column {pair}: expected NAME=COL, e.g. quality=accuracy")
+        columns[name] = column
+    _show(run_check(claim, table, columns, None if by is None else _names(by), exact), json)
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]
 
 
 def _study(path: Path) -> "tuple[Study, list[Run]]":

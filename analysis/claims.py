@@ -1,216 +1,200 @@
 """Binds tables of measurements to the claims in `theory`."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from surrogates.errors import InputError, unknown
-from theory import proxy_reliability
-from theory.claim import Claim
-from theory.proxy_reliability import ProxyReliability
+from analysis.measurements import Floats, Measurements
+from surrogates.errors import InputError
+from theory import (
+    cross_entropy_update,
+    delta_validity,
+    elite_mass,
+    expected_quality,
+    novelty_filter,
+    progress_certificate,
+    proxy_reliability,
+)
+from theory.claim import Claim, Verdict
+from theory.generated_programs import read_table
 
-claims: tuple[Claim, ...] = (proxy_reliability.CLAIM,)
+claims: tuple[Claim, ...] = (
+    cross_entropy_update.CLAIM,
+    expected_quality.CLAIM,
+    progress_certificate.CLAIM,
+    elite_mass.CLAIM,
+    delta_validity.CLAIM,
+    novelty_filter.CLAIM,
+    proxy_reliability.CLAIM,
+)
 
-SHARES = (1.0, 0.5, 0.1, 0.01)
-"""Top shares of the architectures on which claim 6 is tested."""
+Found = list[tuple[dict[str, object], Verdict]]
+"""Verdicts, each with what tells it from the others of the same rows."""
 
 
-def check_proxy_reliability(
+@dataclass(frozen=True)
+class Check:
+    """How a claim is checked on a table.
+
+    Attributes:
+        claim: The claim.
+        required: Columns that the table must have.
+        optional: Columns that are used if it has them; beside them "model" and "task", by which it is split.
+        test: Tests one model and task; given all of them too, for the correction of many comparisons.
+    """
+
+    claim: Claim
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    test: Callable[[Measurements, Sequence[Measurements], np.random.Generator, bool], Found]
+
+
+def check(
+    name: str,
     table: pd.DataFrame | str | Path,
-    arch: str,
-    replicates: Sequence[str],
-    truth: str | None = None,
-    task: str | None = None,
-    top: Sequence[float] = SHARES,
+    columns: Mapping[str, str] | None = None,
+    by: Sequence[str] | None = None,
+    exact: bool = False,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Tests claim 6, proxy reliability, on a table, within each task; see `theory.proxy_reliability` for the rule.
-
-    The table is wide or long. Wide: one row per architecture (and task), two or more columns of replicates, e.g. seeds,
-    or validation and test. Long: one column of replicates, and one row per architecture and replicate; the rows of an
-    architecture count as its first, second, ... replicate in their order. Empty or NaN replicates are missing: they are
-    counted, never filled in.
+    """Checks one of the claims 1 to 5, or the progress certificate, on a table; the columns are those of `CHECKS`.
 
     Args:
+        name: The claim.
         table: The table, or a Parquet or CSV file that holds it.
-        arch: Column that names the architecture.
-        replicates: Columns of repeated scores, in any unit.
-        truth: Column of the score that the replicates stand for; None: replicates are compared with each other.
-        task: Column that names the task; None: all rows are of one task.
-        top: Shares of best architectures to compare, each in (0, 1].
-        seed: Seed of the resampling.
+        columns: What the table calls columns that it does not call by their documented names.
+        by: Columns whose values are tested apart; None: "model" and "task", as far as there are such columns.
+        exact: Whether expectations were computed over the whole space, without sampling (claims 2 and 3).
+        seed: Seed of all resampling.
 
     Returns:
-        For each task and share, ready for JSON (None where a number does not exist):
-
-        - task, share, form ("replicates" or "truth"), selection (what the share was selected on);
-        - n: architectures compared; replicates: columns, or the most rows of an architecture; missing: empty replicate
-          values; left_out: architectures without the scores that the comparison needs;
-        - spearman with its 95% interval in `interval`, pearson with `pearson_interval`;
-        - snr, icc: among the architectures compared; snr_all, icc_all with intervals: among all;
-        - predicted: Spearman correlation by form, from snr_all and ignoring selection ("truth", "replicates",
-          "general"), and that of the judged form among the top share ("truncated");
-        - predicted_interval: the judged prediction at the ends of snr_all_interval; expected_interval: where
-          `spearman` falls in 95% of samples if the claim holds;
-        - difference (observed minus predicted, bias removed) and difference_interval, on which the verdict rests;
-        - assumptions (name, holds, evidence), verdict, needed_n, explanation.
+        For each model and task an object, for claim 3 one for each reading, for claim 4 one for each model of errors,
+        for the certificate one for each seed and cycle: the labels, `verdict`, `estimate`, `predicted`, `interval`,
+        `n`, `assumptions` (name, holds, evidence), `needed_n`, `explanation`, and what else the claim's verdict tells
+        (its class in `theory`). None where a number does not exist.
 
     Raises:
-        InputError: A file that cannot be read, a column that is not there or not numeric, infinite scores, repeated
-            architectures in a wide table, fewer than 2 replicates or 10 architectures, a share outside (0, 1].
+        InputError: A file that cannot be read, a column that is not there, or values that a claim cannot be about.
     """
-    frame, where = _read(table)
-    if not top:
-        raise InputError("top: name at least one share, e.g. 1")
-    for share in top:
-        if not 0 < share <= 1:
-            raise InputError(f"top: a share must be above 0 and at most 1 (0.1 is the best tenth), not {share:g}")
-    named = [arch, *replicates, *(c for c in (truth, task) if c is not None)]
-    for column in named:
-        if column not in frame.columns:
-            raise unknown("column", column, map(str, frame.columns), where)
-        if named.count(column) > 1:
-            raise InputError(f"{where}: column {column!r} is named twice; name each column once")
-    if not replicates:
-        raise InputError("replicates: name at least one column")
-    for column in (c for c in (arch, task) if c is not None):
-        if frame[column].isna().any():
-            row = int(frame[column].isna().to_numpy().argmax())
-            raise InputError(f"{where}: column {column!r} is empty in row {row + 1}; every row must name its {column}")
-    for column in (*replicates, *(() if truth is None else (truth,))):
-        frame[column] = _scores(frame[column], where)
-
+    chosen = CHECKS[name]
+    parts = Measurements.split(table, chosen.required, chosen.optional, columns, by)
     results = []
-    groups = [(None, frame)] if task is None else list(frame.groupby(task, sort=False, observed=True))
-    for name, rows in groups:
-        place = where if task is None else f"{where}, {task} {name!r}"
-        scores, target = _matrix(rows, arch, list(replicates), truth, place)
-        for share in top:
-            try:
-                found = proxy_reliability.test(
-                    scores,
-                    np.random.default_rng(seed),
-                    truth=target,
-                    share=share,
-                    tasks=None if name is None else np.full(len(scores), str(name), dtype=object),
-                )
-            except ValueError as error:
-                raise InputError(f"{place}: {error}") from error
-            counts = {"replicates": scores.shape[1], "missing": int(rows[list(replicates)].isna().to_numpy().sum())}
-            results.append({"task": None if name is None else str(name), **counts, **_plain(found)})
+    for part in parts:
+        try:
+            found = chosen.test(part, parts, np.random.default_rng(seed), exact)
+        except ValueError as error:
+            raise InputError(f"{part.place}: {error}") from error
+        results += [{**part.labels, **told, **as_plain(verdict)} for told, verdict in found]
     return results
 
 
-def _read(table: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str]:
-    """Returns a table that may be changed, and its name for errors."""
-    if isinstance(table, pd.DataFrame):
-        return table.copy(), "table"
-    path = Path(table)
-    readers = {".parquet": pd.read_parquet, ".pq": pd.read_parquet, ".csv": pd.read_csv}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"{path}: expected a file that ends in .parquet or .csv")
-    try:
-        return readers[path.suffix.lower()](path), str(path)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
+def as_plain(verdict: Verdict) -> dict[str, Any]:
+    """Returns a verdict ready for JSON, its level called "verdict"; None in place of what is NaN or infinite."""
+    values = asdict(verdict)
+    return {"verdict": values.pop("level"), **{key: finite(value) for key, value in values.items()}}
 
 
-def _scores(column: pd.Series, where: str) -> pd.Series:
-    """Returns a column as floats, NaN where it is empty."""
-    numeric = pd.to_numeric(column, errors="coerce")
-    wrong = numeric.isna() & column.notna()
-    if wrong.any() or pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
-        row = int(wrong.to_numpy().argmax())
-        raise InputError(
-            f"{where}: column {column.name!r} must hold numbers, row {row + 1} holds {column.iloc[row]!r}; leave "
-            "unknown scores empty"
-        )
-    values = numeric.astype(float)
-    infinite = values.isin([np.inf, -np.inf])
-    if infinite.any():
-        row = int(infinite.to_numpy().argmax())
-        raise InputError(
-            f"{where}: column {column.name!r} is infinite in row {row + 1}; scores must be finite, leave "
-            "unknown ones empty"
-        )
-    return values
-
-
-def _matrix(
-    rows: pd.DataFrame, arch: str, replicates: list[str], truth: str | None, place: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Returns scores, shape (architectures, replicates), and the truth, shape (architectures,), of one task."""
-    if len(replicates) > 1:
-        if rows[arch].duplicated().any():
-            name = rows[arch][rows[arch].duplicated()].iloc[0]
-            raise InputError(
-                f"{place}: architecture {name!r} has several rows; with several replicate columns each must have one. "
-                "If they are of several tasks, name the task's column; if they are replicates, name a single column"
-            )
-        return rows[replicates].to_numpy(float), None if truth is None else rows[truth].to_numpy(float)
-    by_arch = rows.groupby(arch, sort=False, observed=True)
-    codes, order = by_arch.ngroup().to_numpy(), by_arch.cumcount().to_numpy()
-    if order.max(initial=0) < 1:
-        raise InputError(
-            f"{place}: fewer than 2 replicates: column {replicates[0]!r} has one row per architecture; name a second "
-            "column, or give a table with a row per replicate"
-        )
-    scores = np.full((codes.max() + 1, order.max() + 1), np.nan)
-    scores[codes, order] = rows[replicates[0]].to_numpy(float)
-    if truth is None:
-        return scores, None
-    values = by_arch[truth]
-    if (values.nunique() > 1).any():
-        name = values.nunique().idxmax()
-        raise InputError(
-            f"{place}: column {truth!r} has several values for architecture {name!r}; a truth must have one"
-        )
-    return scores, values.first().to_numpy(float)
-
-
-def _plain(found: ProxyReliability) -> dict[str, Any]:
-    components = found.components
-    values = {
-        "share": found.share,
-        "form": found.form,
-        "selection": found.selection,
-        "n": found.n,
-        "left_out": found.left_out,
-        "spearman": found.estimate,
-        "interval": found.estimate_interval,
-        "pearson": found.pearson,
-        "pearson_interval": found.pearson_interval,
-        "snr": found.snr,
-        "icc": found.icc,
-        "snr_all": components.snr,
-        "snr_all_interval": components.snr_interval,
-        "icc_all": components.icc,
-        "icc_all_interval": components.icc_interval,
-        "predicted": found.predictions,
-        "predicted_interval": found.prediction_interval,
-        "expected_interval": found.interval,
-        "difference": found.difference,
-        "difference_interval": found.difference_interval,
-        "assumptions": [asdict(evidence) for evidence in found.assumptions],
-        "verdict": found.level,
-        "needed_n": found.needed_n,
-        "explanation": found.explanation,
-    }
-    return {key: _finite(value) for key, value in values.items()}
-
-
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Returns None in place of a number, or of an interval with an end, that is NaN or infinite."""
-    if isinstance(value, tuple):
-        return [*value] if all(map(math.isfinite, value)) else None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+    match value:
+        case tuple() if value and all(isinstance(end, float) for end in value) and len(value) == 2:
+            return [*value] if all(map(math.isfinite, value)) else None
+        case tuple() | list():
+            return [finite(item) for item in value]
+        case dict():
+            return {key: finite(item) for key, item in value.items()}
+        case float():
+            return value if math.isfinite(value) else None
     return value
+
+
+def _cross_entropy_update(
+    part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
+) -> Found:
+    least = part.series("least") if part.has("least") else None
+    return [({}, cross_entropy_update.test_table(part.series("before"), part.series("after"), least))]
+
+
+def _expected_quality(
+    part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
+) -> Found:
+    gains = part.series("gain")[:, :-1] if part.has("gain") else None
+    others = [other.series("quality") for other in parts if other is not part]
+    found = expected_quality.test(
+        part.series("quality"), rng, exact, gains=gains, thresholds=_thresholds(part), others=others
+    )
+    return [({}, found)]
+
+
+def _elite_mass(part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool) -> Found:
+    counts, candidates = _counts(part, exact)
+    others = [] if exact else [_counts(other, exact) for other in parts if other is not part]
+    found: Found = []
+    for reading in elite_mass.READINGS:
+        verdict = elite_mass.test(
+            counts, rng, candidates, reading, _thresholds(part), [(k, n) for k, n in others if n is not None]
+        )
+        found.append(({"reading": reading}, verdict))
+    return found
+
+
+def _counts(part: Measurements, exact: bool) -> tuple[Floats, Floats | None]:
+    """Returns the elites of each seed and cycle, and the number of candidates; or exact masses, and None."""
+    if exact:
+        return part.series("elite"), None
+    if part.has("candidates"):
+        return part.series("elite", "sum"), part.series("candidates", "sum")
+    part.flags("elite")
+    return part.series("elite", "sum"), part.series("elite", "count")
+
+
+def _thresholds(part: Measurements) -> Floats | None:
+    return part.series("threshold") if part.has("threshold") else None
+
+
+def _delta_validity(part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool) -> Found:
+    matched, unit = (part.rows[c].to_numpy() if part.has(c) else None for c in ("matched", "unit"))
+    if matched is not None:
+        matched = part.flags("matched")
+    full, deltas = read_table(
+        part.numbers("valid"), part.numbers("length"), part.rows["kind"].to_numpy(), matched, unit
+    )
+    return [({}, delta_validity.test(full, deltas, rng, model)) for model in delta_validity.MODELS]
+
+
+def _novelty_filter(part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool) -> Found:
+    on = pd.Series(part.flags("filter"), index=part.rows.index)
+    return [({}, novelty_filter.test(part.series("entropy", rows=on), part.series("entropy", rows=~on)))]
+
+
+def _progress_certificate(
+    part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
+) -> Found:
+    found: Found = []
+    keys = [column for column in ("seed", "cycle") if part.has(column)]
+    groups = part.rows.groupby(keys, sort=False) if keys else [((), part.rows)]
+    for values, rows in groups:
+        group = Measurements(rows, {}, part.place)
+        seen = int(group.flags("in_corpus").sum()) if group.has("in_corpus") else None
+        told = dict(zip(keys, np.array(values).tolist(), strict=True))
+        found.append((told, progress_certificate.test(group.numbers("log_ratio"), seen)))
+    return found
+
+
+CHECKS = {
+    found.claim.name: found
+    for found in (
+        Check(cross_entropy_update.CLAIM, ("cycle", "before", "after"), ("seed", "least"), _cross_entropy_update),
+        Check(expected_quality.CLAIM, ("cycle", "quality"), ("seed", "gain", "threshold"), _expected_quality),
+        Check(progress_certificate.CLAIM, ("log_ratio",), ("seed", "cycle", "in_corpus"), _progress_certificate),
+        Check(elite_mass.CLAIM, ("cycle", "elite"), ("seed", "candidates", "threshold"), _elite_mass),
+        Check(delta_validity.CLAIM, ("valid", "length", "kind"), ("matched", "unit"), _delta_validity),
+        Check(novelty_filter.CLAIM, ("seed", "cycle", "filter", "entropy"), (), _novelty_filter),
+    )
+}
+"""The claims that `check` knows, by name; claim 6 is checked by `analysis.proxy_reliability`."""

@@ -94,6 +94,22 @@ class Row(NamedTuple):
     points: Sequence[tuple[str, str, Estimate]]
 
 
+class Series(NamedTuple):
+    """Curves in one pair of axes.
+
+    Attributes:
+        title: What they are about.
+        x: Title of the horizontal axis.
+        y: Title of the vertical axis.
+        curves: By label, "x" and "y", and "low" and "high" where there is an interval.
+    """
+
+    title: str
+    x: str
+    y: str
+    curves: Mapping[str, Mapping[str, Sequence[float]]]
+
+
 class Reliability(NamedTuple):
     """Claim 6 on one task, at several top shares.
 
@@ -263,6 +279,43 @@ def reliability(panels: Sequence[Reliability], legend: bool = True) -> Figure:
         ax.set_axis_off()
     if legend:
         figure.legend(handles=list(handles.values()), loc="lower center", ncols=2 * columns)
+    return figure
+
+
+MANY = 30
+"""From so many points on, intervals are drawn as a band; without one, points that go back and forth as a cloud."""
+
+
+@rc_context(STYLE)
+def series(panels: Sequence[Series]) -> Figure:
+    """Draws curves, side by side, each panel with its legend below it.
+
+    Args:
+        panels: The panels.
+    """
+    tallest = max(len(panel.curves) for panel in panels)
+    figure = Figure(figsize=(1.25 * WIDTH * len(panels), HEIGHT + 0.5 + 0.19 * tallest), layout="constrained")
+    parts = figure.subfigures(1, len(panels), squeeze=False)[0]
+    for part, panel in zip(parts, panels, strict=True):
+        ax = part.subplots()
+        for i, (label, curve) in enumerate(panel.curves.items()):
+            colour, line = COLOURS[i % len(COLOURS)], LINES[i // len(COLOURS) % len(LINES)]
+            x, y = np.array(curve["x"]), np.array(curve["y"])
+            style: Any = {"color": colour, "label": label}
+            if "low" not in curve:
+                cloud = len(x) >= MANY and bool((np.diff(x) < 0).any())
+                marker = "o" if cloud or len(x) == 1 else ""
+                ax.plot(x, y, "" if cloud else line, marker=marker, markersize=2.5 if cloud else 5, **style)
+            elif len(x) < MANY:
+                ends = np.abs([y - curve["low"], np.array(curve["high"]) - y])
+                ax.errorbar(x, y, ends, linestyle="", marker="o", markersize=4, linewidth=1.2, **style)
+            else:
+                ax.plot(x, y, line, **style)
+                ax.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
+        ax.set(xlabel=panel.x, ylabel=panel.y)
+        ax.set_title(panel.title)
+        ax.grid(axis="y")
+        part.legend(loc="outside lower center", ncols=1)
     return figure
 
 

@@ -2,19 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 
 from analysis import comparison, figures, results, statistics, trajectories
-from analysis.claims import SHARES, check_proxy_reliability
 from analysis.comparison import Headline
 from analysis.figures import Reliability, Row
+from analysis.page import render
+from analysis.proxy_reliability import SHARES, check_proxy_reliability
 from analysis.sections import INTERVALS, Section, Study, counted, exhibit, listed
 from analysis.statistics import Estimate
 from analysis.tables import Table, number
@@ -55,7 +53,8 @@ def report(folder: Path) -> Path:
         for table in section.tables:
             table.save(folder / "tables")
     tasks.save(folder / "tables")
-    page = _template().render(
+    page = render(
+        "report",
         title=str(made.get("title") or name),
         name=name,
         status=_status(study.every),
@@ -79,12 +78,6 @@ def report(folder: Path) -> Path:
     index = folder / "index.html"
     results.write(index, lambda file: file.write_text(page, encoding="utf-8"))
     return index
-
-
-@cache
-def _template() -> Any:
-    source = (files("analysis") / "templates" / "report.html.jinja").read_text(encoding="utf-8")
-    return Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
 
 
 def _study(folder: Path, found: results.Results) -> Study:

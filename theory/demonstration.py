@@ -63,43 +63,28 @@ def row(
     return Row(quantity=quantity, predicted=predicted, measured=measured, interval=interval, n=n, verdict=verdict)
 
 
-def share(quantity: str, predicted: float, count: int, n: int, tolerance: float = 0.0) -> Row:
-    """Returns the line of a share, which "holds" when its exact interval meets the prediction within a tolerance.
-
-    Args:
-        quantity: What was counted.
-        predicted: The expected share.
-        count: How often it was seen.
-        n: Of how many.
-        tolerance: How far from the prediction the true share may lie.
-    """
-    low, high = proportion_interval(count, n)
-    holds = low <= predicted + tolerance and high >= predicted - tolerance
-    return row(quantity, predicted, count / n, "holds" if holds else "breaks", (low, high), n)
-
-
-def share_row(
-    quantity: str, found: ArrayLike, predicted: float | None, allowed: tuple[float, float] | None = None
+def share(
+    quantity: str, found: ArrayLike, predicted: float | None = None, allowed: tuple[float, float] | None = None
 ) -> Row:
-    """Returns the line for a share of independent units.
+    """Returns the line for a share of independent units, with its exact 95% interval.
 
     Args:
         quantity: What the share is of.
         found: For each unit whether it has the property, shape (n,).
         predicted: The share that is predicted, if any.
-        allowed: Where the share must be; the verdict is "breaks" when its 95% interval lies wholly outside, else
-            "holds". None: the verdict is "measured".
+        allowed: Where the share must be; None: at the prediction. The verdict is "breaks" when the interval lies wholly
+            outside, else "holds"; with neither given it is "measured".
     """
     found = np.asarray(found, dtype=bool)
     low, high = proportion_interval(int(found.sum()), len(found))
+    if allowed is None and predicted is not None:
+        allowed = (predicted, predicted)
     verdict = "measured"
     if allowed is not None:
         verdict = "holds" if low <= allowed[1] and allowed[0] <= high else "breaks"
-    return Row(
-        quantity=quantity,
-        predicted=predicted,
-        measured=float(found.mean()),
-        interval=(low, high),
-        n=len(found),
-        verdict=verdict,
-    )
+    return row(quantity, predicted, float(found.mean()), verdict, (low, high), len(found))
+
+
+def near(value: float, tolerance: float) -> tuple[float, float]:
+    """Returns the range within a tolerance of a value."""
+    return (value - tolerance, value + tolerance)

@@ -24,23 +24,18 @@ How the verdict is found, from series over seeds and cycles:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.autoregressive import Network
-from theory.calibration import rejections
 from theory.claim import Assumption, Claim, Evidence, Level, Verdict
-from theory.demonstration import Demonstration, Row, share_row
-from theory.families import Categorical, Family, Floats, MarkovChain, Mixture, Product, sequences
+from theory.families import Family, Floats
 from theory.progress_certificate import Certificate
 from theory.progress_certificate import predict as certificate
 from theory.proportion import proportion_interval
 from theory.trend import (
     Means,
-    descents_distribution,
     holm,
     isotonic_test,
     means,
@@ -49,7 +44,7 @@ from theory.trend import (
     read_series,
     trend_within,
 )
-from theory.worlds import Cycles, elites, expectation, quantile_threshold, run, tilted
+from theory.worlds import elites, quantile_threshold, tilted
 
 MARGIN = 0.01
 """Smallest fall of quality, or of elite mass, in one step that matters."""
@@ -61,9 +56,6 @@ LEVEL = 0.05
 
 Quantity = Literal["E[q]", "C", "E[w]"]
 """What the series is: expected quality (the published claim), elite mass or another expected weight (the lemma)."""
-
-PAPER_FALLS = {"DeepSeek": 9, "Mistral": 12, "Qwen": 12}
-"""Falls among the 21 steps of the published series of raw mean accuracy; arXiv:2605.30103."""
 
 
 @dataclass(frozen=True)
@@ -436,93 +428,6 @@ def predicted_power(fall: float, seeds: int, cycles: int, candidates: int = 50) 
     steps = cycles - 1
     one = power_of_decrease(fall, step_sd(candidates), seeds, LEVEL / steps)
     return 1 - (1 - one) * (1 - LEVEL * (steps - 1) / steps)
-
-
-def demonstrate(rng: np.random.Generator, worlds: int = 3000, sets: int = 300) -> Demonstration:
-    """Checks the lemma in random worlds, counts how often thresholding lowers E[q], and the verdict's calibration.
-
-    Args:
-        rng: Draws all.
-        worlds: Random worlds for each family; of the network only with PyTorch installed.
-        sets: Simulated data sets for each calibration.
-    """
-    space = sequences(4, 2)
-    families: dict[str, Family] = {
-        "categorical": Categorical(16),
-        "product": Product(space, 2),
-        "Markov chain": MarkovChain(space, 2),
-        "mixture": Mixture(space, 2),
-    }
-    if find_spec("torch") is not None:
-        families["network"] = Network(sequences(3, 2), 2, hidden=4, steps=100)
-    rows: list[Row] = []
-    for name, family in families.items():
-        for weights, share, reward in (("τ fixed", None, False), ("top 20%", 0.2, False), ("w = q", None, True)):
-            step = random_step(rng, family, worlds, share, reward)
-            found, holds = lemma(step["before"], step["after"], step["weights"])
-            lemma_name = "E[q]" if reward else "C"
-            rows.append(share_row(f"worlds in which {lemma_name} falls: {name}, {weights}", ~holds, 0.0, (0, 0)))
-            rose = found.gain >= -TOLERANCE
-            if not rose.all():
-                rows.append(
-                    share_row(f"projections that lowered the likelihood: {name}, {weights}", ~rose, 0.0, (0, 0))
-                )
-            if not reward:
-                falls = (
-                    expectation(step["after"], step["quality"])
-                    < expectation(step["before"], step["quality"]) - TOLERANCE
-                )
-                rows.append(share_row(f"worlds in which E[q] falls: {name}, {weights}", falls, 0.0, (0, 0)))
-    start, quality = counterexample()
-    threshold = run(Product(sequences(2, 2), 2), start, quality, 4, Cycles(threshold=1.0))[:, 0]
-    reward = run(Product(sequences(2, 2), 2), start, quality, 4, Cycles(reward=True))[:, 0]
-    for name, values in (("E[q]", expectation(threshold, quality)), ("C", expectation(threshold, quality >= 1))):
-        verdict = test(values[:2], rng, exact=True, quantity="E[q]" if name == "E[q]" else "C")
-        rows.append(
-            Row(
-                quantity=f"change of {name}, two bits, τ = 1",
-                predicted=0.0,
-                measured=verdict.change,
-                interval=None,
-                n=1,
-                verdict=verdict.level,
-            )
-        )
-    for model, falls in PAPER_FALLS.items():
-        chance = float(descents_distribution(22)[: falls + 1].sum())
-        rows.append(
-            Row(
-                quantity=f"published falls of 21 steps, {model}; exchangeable noise has so few with p = {chance:.2g}",
-                predicted=0.0,
-                measured=float(falls),
-                interval=None,
-                n=1,
-                verdict="undecided",
-            )
-        )
-    seeds, cycles, candidates = 20, 22, 1500
-    flat = rejections(lambda: test(simulate(rng, seeds, cycles, candidates), rng), sets)
-    rows.append(share_row("flat worlds in which a 5% test rejects", flat, LEVEL, (0.035, 0.065)))
-    power = predicted_power(MARGIN, seeds, cycles, candidates)
-    falling = rejections(lambda: test(simulate(rng, seeds, cycles, candidates, fall=MARGIN), rng), sets)
-    rows.append(
-        share_row(f"worlds with a fall of {MARGIN} in which it rejects", falling, power, (power - 0.05, power + 0.05))
-    )
-    t = [float(i) for i in range(5)]
-    series = {
-        "E[q], thresholding: breaks": expectation(threshold, quality),
-        "C, thresholding: holds": expectation(threshold, quality >= 1),
-        "E[q], reward weights: holds": expectation(reward, quality),
-    }
-    return Demonstration(
-        claim=CLAIM.name,
-        rows=rows,
-        series={label: {"x": t, "y": y.tolist()} for label, y in series.items()},
-        x_label="cycle",
-        y_label="expectation under the generator",
-        caption="Two independent bits, τ = 1: fitting the elites raises their mass C and lowers the expected quality; "
-        "fitting by quality does not.",
-    )
 
 
 def counterexample() -> tuple[tuple[Floats], Floats]:

@@ -44,6 +44,8 @@ Form = Literal["truth", "replicates", "general"]
 MARGIN = 0.05
 """Smallest difference of Spearman correlations that matters."""
 
+LEVEL = 0.05
+
 SIMULATIONS = 300
 
 Interval = tuple[float, float]
@@ -422,6 +424,55 @@ def _components_within(sample: Replicates, comparison: Comparison, rows: NDArray
     columns = [comparison.x, comparison.y] if sample.truth is None else list(range(sample.replicates.shape[1]))
     found = variance_components(sample.replicates[rows][:, columns])
     return found.arch, found.noise
+
+
+def simulate(rng: np.random.Generator, n: int, replicates: int, snr: float) -> NDArray[np.float64]:
+    """Draws scores of the normal model that the claim assumes, with noise of variance 1, shape (n, replicates)."""
+    return math.sqrt(snr) * rng.standard_normal((n, 1)) + rng.standard_normal((n, replicates))
+
+
+def simulate_uneven_noise(rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+    """Draws two replicates that are off the closed form by about the margin, though no assumption is broken.
+
+    Effects are Beta(2, 2) with SNR 1/2; the noise of architectures in the middle has three times the variance of the
+    others, so that good ones are as noisy as bad ones and kurtosis stays within its bounds.
+
+    Args:
+        rng: Draws effects and noise.
+        n: Number of architectures.
+    """
+    effect = (rng.beta(2, 2, n) - 0.5) * math.sqrt(20)
+    quartile = 0.6745
+    low, high = stats.beta.cdf(0.5 + np.array([-quartile, quartile]) / math.sqrt(20), 2, 2)
+    variance = np.where(np.abs(effect) < quartile, 1.5, 0.5) / (0.5 + high - low)
+    return math.sqrt(0.5) * effect[:, None] + np.sqrt(variance)[:, None] * rng.standard_normal((n, 2))
+
+
+def uneven_difference(rng: np.random.Generator, n: int = 1_000_000) -> float:
+    """Returns how far `simulate_uneven_noise` is off the closed form, D, from one large sample.
+
+    Args:
+        rng: Draws the sample.
+        n: Its size.
+    """
+    x, y = simulate_uneven_noise(rng, n).T
+    return correlation(_ranks(x), _ranks(y)) - float(spearman_from_pearson(correlation(x, y)))
+
+
+def predicted_power(rng: np.random.Generator, n: int, difference: float) -> float:
+    """Returns the chance that `test` rejects on `simulate_uneven_noise`, by normal theory.
+
+    The standard error of D is that of the normal model, as in the test.
+
+    Args:
+        rng: Draws the samples behind the standard error.
+        n: Number of architectures.
+        difference: Expected D.
+    """
+    sample = Replicates.read(simulate(rng, n, 2, 0.5))
+    _, errors = _simulated_errors(sample, 1 / 3, _expectation(sample, [n]), rng)
+    z = stats.norm.isf(LEVEL / 2)
+    return float(stats.norm.sf(z - difference / errors[2]) + stats.norm.cdf(-z - difference / errors[2]))
 
 
 def _explanation(found: ProxyReliability, failed: list[str], margin: float) -> str:

@@ -175,12 +175,16 @@ def run(command: Sequence[str | Path], log: Path, failed: str) -> str:
 
 
 def clean_environment() -> dict[str, str]:
-    """Returns the process's environment variables without those that would change vLLM's Python or its threads."""
-    return {
+    """Returns the process's environment variables without those that would change vLLM's Python or its threads.
+
+    Idle threads leave their core to others, unless a variable says otherwise.
+    """
+    kept = {
         k: v
         for k, v in os.environ.items()
         if not k.startswith("PYTHON") and k not in ("OMP_NUM_THREADS", "VIRTUAL_ENV")
     }
+    return {"OMP_WAIT_POLICY": "PASSIVE"} | kept
 
 
 def log_tail(log: Path, start: int = 0) -> str:

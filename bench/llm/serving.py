@@ -51,10 +51,8 @@ CPU_FLAGS = (
 CPU_VARIABLES = {
     "VLLM_CPU_KVCACHE_SPACE": "2",
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
-    "OMP_WAIT_POLICY": "PASSIVE",
 }
-"""Environment variables of vLLM on a CPU: GB for keys and values; all cores compute, where vLLM would keep one back;
-idle threads leave their core to others."""
+"""Environment variables of vLLM on a CPU: GB for keys and values; all cores compute, where vLLM would keep one back."""
 
 PREFILL = 8192
 """Prompt tokens that are read in one step; without chunks, at least the longest prompt."""

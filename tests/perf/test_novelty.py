@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.programs import NoveltyFilter, lexemes
+from bench.novelty_filter import NoveltyFilter, lexemes
 from theory.minhash import shingles
 
 

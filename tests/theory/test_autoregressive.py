@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from theory.autoregressive import Network
-from theory.cross_entropy_update import gradient_gap
+from theory.demonstrations.cross_entropy_update import gradient_gap
 from theory.expected_quality import lemma, random_step
 from theory.families import log_likelihood, sequences
 

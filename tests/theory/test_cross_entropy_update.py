@@ -10,6 +10,7 @@ from scipy import stats
 
 from theory import cross_entropy_update as claim
 from theory.calibration import rejections
+from theory.demonstrations import cross_entropy_update as demonstration
 from theory.families import MarkovChain, Mixture, Product, sequences
 from theory.worlds import draw, elites, kl_divergence, tilted
 
@@ -112,10 +113,10 @@ def test_early_stopping_moves_the_right_way_but_is_not_the_update():
     (table,) = start = family.random(rng, 6)
     before = family.probabilities(start)
     weights = elites(rng.random((6, 8)), np.full(6, 0.5))
-    after = family.probabilities((claim.partial_tuning(table, tilted(before, weights), family, 2),))
+    after = family.probabilities((demonstration.partial_tuning(table, tilted(before, weights), family, 2),))
     verdict = claim.test(before, after, weights, rng, product)
     assert verdict.level == "direction"
-    whole = family.probabilities((claim.partial_tuning(table, tilted(before, weights), family, 20_000),))
+    whole = family.probabilities((demonstration.partial_tuning(table, tilted(before, weights), family, 20_000),))
     np.testing.assert_allclose(whole, claim.predict(before, weights, product), atol=1e-3)
 
 
@@ -127,7 +128,7 @@ def test_tuning_away_from_the_elites_is_refuted():
 
 
 def test_departures_move_the_generator_away_and_none_does_not():
-    found = claim.departures(RNG(6), 200)
+    found = demonstration.departures(RNG(6), 200)
     np.testing.assert_allclose(found.pop("none"), 0, atol=1e-12)
     assert set(found) == {"static prior", "de-duplication", "accumulation", "early stopping"}
     assert all(d.mean() > 1e-3 for d in found.values())
@@ -212,7 +213,7 @@ def test_verdicts_and_claim_are_json():
 
 
 def test_the_demonstration_shows_where_it_holds_and_where_it_breaks():
-    shown = claim.demonstrate(RNG(0), worlds=100, sets=5)
+    shown = demonstration.demonstrate(RNG(0), worlds=100, sets=5)
     verdicts = {row["quantity"]: row["verdict"] for row in shown.rows}
     assert verdicts["divergence from the exact update, none (nats)"] == "holds"
     assert verdicts["divergence from the exact update, static prior (nats)"] == "breaks"

@@ -20,6 +20,7 @@ from theory.delta_validity import (
     simulate,
     valid_rate,
 )
+from theory.demonstrations import delta_validity as demonstration
 from theory.generated_programs import Process, Programs, simulate_errors
 
 FULL = Process(0.995, 0.995)
@@ -220,14 +221,14 @@ def test_a_kind_without_programs_is_refused():
 
 def test_five_per_cent_test_is_calibrated_and_has_its_power():
     sets = 300
-    for _, expected, count in calibration(sets, np.random.default_rng(0), 600):
+    for _, expected, rejected in calibration(sets, np.random.default_rng(0), 600):
         # A test that was off by more than calibration allows would leave this interval only by rare chance.
         low, high = stats.binom.ppf([0.001, 0.999], sets, [max(expected - 0.015, 0.0), expected + 0.015])
-        assert low <= count <= high
+        assert low <= sum(rejected) <= high
 
 
 def test_demonstration_is_complete():
-    found = claim.demonstrate(np.random.default_rng(0), sets=5)
+    found = demonstration.demonstrate(np.random.default_rng(0), sets=5)
     assert found.claim == CLAIM.name
     by_quantity = {row["quantity"]: row for row in found.rows}
     assert all(row["measured"] is not None for row in found.rows)

@@ -9,6 +9,7 @@ from scipy import stats
 
 from theory import elite_mass as claim
 from theory.calibration import rejections
+from theory.demonstrations import elite_mass as demonstration
 from theory.families import Categorical, Product, sequences
 from theory.worlds import Cycles, expectation, run
 
@@ -215,7 +216,7 @@ def test_verdicts_and_claim_are_json():
 
 
 def test_the_demonstration_shows_where_it_holds_and_where_it_breaks():
-    shown = claim.demonstrate(RNG(0), worlds=200, sets=5)
+    shown = demonstration.demonstrate(RNG(0), worlds=200, sets=5)
     verdicts = {row["quantity"]: row["verdict"] for row in shown.rows}
     assert verdicts["random products with exact updates whose mass is ever below the bound"] == "breaks"
     assert verdicts["the same, whose hit probability is ever below it"] == "holds"

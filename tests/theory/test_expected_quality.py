@@ -9,6 +9,7 @@ from scipy import stats
 
 from theory import expected_quality as claim
 from theory.calibration import rejections
+from theory.demonstrations import expected_quality as demonstration
 from theory.families import Categorical, MarkovChain, Mixture, Product, sequences
 from theory.worlds import Cycles, expectation, run
 
@@ -170,7 +171,7 @@ def test_verdicts_and_claim_are_json():
 
 
 def test_the_demonstration_shows_where_it_holds_and_where_it_breaks():
-    shown = claim.demonstrate(RNG(0), worlds=200, sets=5)
+    shown = demonstration.demonstrate(RNG(0), worlds=200, sets=5)
     verdicts = {row["quantity"]: row["verdict"] for row in shown.rows}
     assert all(v == "holds" for q, v in verdicts.items() if q.startswith("worlds in which C falls"))
     assert verdicts["change of E[q], two bits, τ = 1"] == "refuted"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from theory import progress_certificate as certificate
+from theory.demonstrations import progress_certificate as demonstration
 from theory.families import MarkovChain, Mixture, Product, sequences
 from theory.trend import means
 
@@ -127,7 +128,7 @@ def test_verdicts_are_json():
 
 
 def test_the_demonstration_has_what_the_report_draws():
-    shown = certificate.demonstrate(np.random.default_rng(0), pairs=500, worlds=100)
+    shown = demonstration.demonstrate(np.random.default_rng(0), pairs=500, worlds=100)
     assert all(row["verdict"] == "holds" for row in shown.rows if row["quantity"].startswith("pairs below"))
     assert all(len(s["x"]) == len(s["y"]) > 0 for s in shown.series.values())
     json.dumps(asdict(shown), allow_nan=False)

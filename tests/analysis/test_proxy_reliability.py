@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims import check_proxy_reliability, claims
+from analysis.claims import claims
+from analysis.proxy_reliability import check_proxy_reliability
 from surrogates.errors import InputError
 
 NB201 = Path(__file__).parents[3] / "shared/data/nb201_seeds_e200.parquet"
