@@ -2,12 +2,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench setup llm
+.PHONY: demo test lint bench setup llm develop
 
 setup: .venv/installed
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -e '.[llm]'
+	touch $@
+
+develop: .venv/developed
+
+.venv/developed: .venv/installed
 	$(BIN)/python -m pip install --quiet -e '.[dev,llm]'
 	touch $@
 
@@ -18,13 +24,13 @@ demo: llm
 	$(BIN)/nascent demo
 
 # Tests with language models wait for their servers most of the time: a third worker has the cores meanwhile.
-test: llm
+test: develop llm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/perf --numprocesses 3 --dist loadfile --no-loadscope-reorder --benchmark-disable
 
-lint: setup
+lint: develop
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-bench: setup
+bench: develop
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/perf --benchmark-only

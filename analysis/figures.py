@@ -305,7 +305,7 @@ def series(panels: Sequence[Series]) -> Figure:
             if "low" not in curve:
                 cloud = len(x) >= MANY and bool((np.diff(x) < 0).any())
                 marker = "o" if cloud or len(x) == 1 else ""
-                ax.plot(x, y, "" if cloud else line, marker=marker, markersize=2.5 if cloud else 5, **style)
+                ax.plot(x, y, linestyle="" if cloud else line, marker=marker, markersize=2.5 if cloud else 5, **style)
             elif len(x) < MANY:
                 ends = np.abs([y - curve["low"], np.array(curve["high"]) - y])
                 ax.errorbar(x, y, ends, linestyle="", marker="o", markersize=4, linewidth=1.2, **style)

@@ -15,7 +15,7 @@ from analysis.programs import Program, compiles, corrupt, sources
 from surrogates.errors import InputError
 from theory import delta_validity
 from theory.delta_validity import losing_error, valid_rate
-from theory.demonstration import Demonstration, Row, near, row, share
+from theory.demonstration import Demonstration, Row, row, share
 from theory.generated_programs import Process, simulate_errors
 from theory.proportion import proportion_interval
 
@@ -200,7 +200,7 @@ def demonstrate(rng: np.random.Generator, programs: int = 100) -> Demonstration:
             predicted = float(np.mean(_rates(lengths, process, b)))
             # The breaking share is itself an estimate.
             ends = [float(np.mean(_rates(lengths, process, end))) for end in (interval if b < 1 else (1.0,))]
-            rows.append(share(f"{text}; {name}", valid, predicted, near(predicted, (max(ends) - min(ends)) / 2)))
+            rows.append(share(f"{text}; {name}", valid, predicted, (max(ends) - min(ends)) / 2))
 
     length, error = 40, 0.003
     parents = [p for p in rest if 200 <= len(p.spans) < 600]
@@ -213,7 +213,7 @@ def demonstrate(rng: np.random.Generator, programs: int = 100) -> Demonstration:
     v_full = float(np.mean(_rates(n_full, process, breaking)))
     ends = [float(np.mean(_rates(n_full, process, end))) for end in interval]
     text = f"V of {len(full)} full programs, p = {error}; each breaks with probability {breaking:.2f}"
-    rows.append(share(text, full_valid, v_full, near(v_full, (max(ends) - min(ends)) / 2)))
+    rows.append(share(text, full_valid, v_full, (max(ends) - min(ends)) / 2))
 
     parts = [d.parts() for d in deltas]
     n_context, n_added = (np.array([int(part[i].sum()) for part in parts]) for i in (0, 1))
@@ -232,8 +232,8 @@ def demonstrate(rng: np.random.Generator, programs: int = 100) -> Demonstration:
         text = f"{len(deltas)} deltas of about {length} tokens, p = {delta_error}"
         rows.append(share(f"P(context matches), {text}", matched, context))
         ends = [float(np.mean(_rates(n_context, own, 1.0) * _rates(n_added, own, end))) for end in interval]
-        allowed = near(predicted, (max(ends) - min(ends)) / 2)
-        line = share(f"V, {text}; context and breaking share", valid, predicted, allowed)
+        tolerance = (max(ends) - min(ends)) / 2
+        line = share(f"V, {text}; context and breaking share", valid, predicted, tolerance)
         rows += [line, share(f"V, {text}; published", valid, published)]
         assert line["interval"] is not None
         for key, value in zip(("y", "low", "high"), (valid.mean(), *line["interval"]), strict=True):

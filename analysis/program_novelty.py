@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash  # pyright: ignore[reportAttributeAccessIssue]
-from scipy import stats
 
 from analysis.programs import Program, sources
 from bench.novelty_filter import NoveltyFilter, lexemes
 from theory import novelty_filter
-from theory.demonstration import Demonstration, Row, row, share
+from theory.demonstration import Demonstration, Row, mean, share
 from theory.minhash import admission_probability, edits_to_evade, jaccard, jaccard_after_edits, shingles
 
 
@@ -152,12 +151,12 @@ def demonstrate(rng: np.random.Generator, programs: int = 200, filtered: int = 1
     for label, changed in renamed.items():
         admitted, similarity = _evasion(originals, changed)
         rows.append(_evading(f"admitted by the filter after {label}", admitted))
-        rows.append(_mean(f"J after {label}", None, similarity))
+        rows.append(mean(f"J after {label}", similarity))
     exact: dict[str, list[float]] = {"x": [float(m) for m in edits], "y": [], "low": [], "high": []}
     for m, changed in edited.items():
         admitted, similarity = _evasion(originals, changed)
         expected = float(np.mean([jaccard_after_edits(len(s), size, m) for s in originals]))
-        line = _mean(f"J after {m} edits at random places; predicted for edits that do not touch", expected, similarity)
+        line = mean(f"J after {m} edits at random places; predicted for edits that do not touch", similarity, expected)
         rows += [line, _evading(f"admitted by the filter after {m} edits at random places", admitted)]
         assert line["measured"] is not None
         assert line["interval"] is not None
@@ -170,7 +169,7 @@ def demonstrate(rng: np.random.Generator, programs: int = 200, filtered: int = 1
     }
     series["threshold"] = {"x": [float(edits[0]), float(edits[-1])], "y": [0.9, 0.9]}
     needed = [float(edits_to_evade(len(s), size)) for s in originals]
-    rows.append(_mean("scattered edits needed for J < .90", float(edits_to_evade(1500, size)), np.array(needed)))
+    rows.append(mean("scattered edits needed for J < .90", needed, float(edits_to_evade(1500, size))))
     sets = [shingles(lexemes(p.text), 10) for p in pool]
     wrongly_admitted, wrongly_rejected, kept = filter_errors(sets)
     rows.append(share("false admissions by the filter (10-shingles, k = 256)", wrongly_admitted, 0.0))
@@ -202,14 +201,6 @@ def _evading(quantity: str, admitted: NDArray[np.bool_]) -> Row:
     return share(quantity, admitted, 0.0)
 
 
-def _mean(quantity: str, predicted: float | None, values: NDArray[np.float64]) -> Row:
-    mean, n = float(values.mean()), len(values)
-    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    holds = predicted is None or abs(mean - predicted) <= half
-    verdict = "measured" if predicted is None else "holds" if holds else "breaks"
-    return row(quantity, predicted, mean, verdict, (mean - half, mean + half), n)
-
-
 def _sketch_errors(originals: Sequence[frozenset[str]], changed: Sequence[frozenset[str]]) -> list[Row]:
     """Compares the errors of rensa's estimates with those of independent permutations."""
     exact = np.array([jaccard(a, b) for a, b in zip(originals, changed, strict=True)])
@@ -218,7 +209,7 @@ def _sketch_errors(originals: Sequence[frozenset[str]], changed: Sequence[frozen
     standardised = (found - exact)[spread > 0] ** 2 / spread[spread > 0]
     expected = sum(admission_probability(j, 256) for j in exact.tolist()) / len(exact)
     return [
-        _mean("squared error of rensa's estimates over J(1-J)/k, k = 256", 1.0, standardised),
+        mean("squared error of rensa's estimates over J(1-J)/k, k = 256", standardised, 1.0),
         share(
             "pairs estimated below .9; predicted from exact J by the binomial",
             found < 0.9,

@@ -57,6 +57,8 @@ def check_proxy_reliability(
         - predicted_interval: the judged prediction at the ends of snr_all_interval; expected_interval: where
           `spearman` falls in 95% of samples if the claim holds;
         - difference (observed minus predicted, bias removed) and difference_interval, on which the verdict rests;
+        - gain: how much nearer to the observed correlation the prediction for a top share is than the closed form
+          without selection, with gain_interval; None for all architectures;
         - assumptions (name, holds, evidence), verdict, needed_n, explanation.
 
     Raises:
@@ -160,6 +162,8 @@ def _plain(found: ProxyReliability) -> dict[str, Any]:
         "expected_interval": found.interval,
         "difference": found.difference,
         "difference_interval": found.difference_interval,
+        "gain": found.gain,
+        "gain_interval": found.gain_interval,
         "assumptions": [asdict(evidence) for evidence in found.assumptions],
         "verdict": found.level,
         "needed_n": found.needed_n,

@@ -80,13 +80,19 @@ class Network:
         def objective(flat: Floats) -> tuple[float, Floats]:
             return self._value_and_gradient(unpack(flat), lambda logs: -(weights * logs.sum(dim=-1)).sum())
 
-        result = optimize.minimize(
-            objective,
-            np.concatenate([p.ravel() for p in start]),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": self.steps, "maxfun": 2 * self.steps, "gtol": self.tolerance, "ftol": 0.0},
-        )
+        threads = torch.get_num_threads()
+        # Tensors are small: threads would wait for each other.
+        torch.set_num_threads(1)
+        try:
+            result = optimize.minimize(
+                objective,
+                np.concatenate([p.ravel() for p in start]),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": self.steps, "maxfun": 2 * self.steps, "gtol": self.tolerance, "ftol": 0.0},
+            )
+        finally:
+            torch.set_num_threads(threads)
         return unpack(result.x)
 
     def loss_gradient(self, parameters: Parameters, corpus: ArrayLike) -> Floats:

@@ -1,12 +1,17 @@
 """What an exact world shows of a claim: one table and one figure."""
 
+import math
 from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from theory.proportion import proportion_interval
+
+CONFIDENCE = 0.999
+"""Of the interval that decides whether a prediction holds: among 100 that do, 10% of reports blame one."""
 
 
 class Row(TypedDict):
@@ -63,28 +68,60 @@ def row(
     return Row(quantity=quantity, predicted=predicted, measured=measured, interval=interval, n=n, verdict=verdict)
 
 
-def share(
-    quantity: str, found: ArrayLike, predicted: float | None = None, allowed: tuple[float, float] | None = None
-) -> Row:
+def share(quantity: str, found: ArrayLike, predicted: float | None = None, tolerance: float = 0.0) -> Row:
     """Returns the line for a share of independent units, with its exact 95% interval.
 
     Args:
         quantity: What the share is of.
         found: For each unit whether it has the property, shape (n,).
-        predicted: The share that is predicted, if any.
-        allowed: Where the share must be; None: at the prediction. The verdict is "breaks" when the interval lies wholly
-            outside, else "holds"; with neither given it is "measured".
+        predicted: The share that is predicted, if any. The verdict is "holds" when the 99.9% interval meets it, else
+            "breaks"; without a prediction it is "measured".
+        tolerance: How far the prediction itself may be off.
     """
     found = np.asarray(found, dtype=bool)
-    low, high = proportion_interval(int(found.sum()), len(found))
-    if allowed is None and predicted is not None:
-        allowed = (predicted, predicted)
+    count, n = int(found.sum()), len(found)
     verdict = "measured"
-    if allowed is not None:
-        verdict = "holds" if low <= allowed[1] and allowed[0] <= high else "breaks"
-    return row(quantity, predicted, float(found.mean()), verdict, (low, high), len(found))
+    if predicted is not None:
+        low, high = proportion_interval(count, n, CONFIDENCE)
+        verdict = _verdict(low <= predicted + tolerance and predicted - tolerance <= high)
+    return row(quantity, predicted, count / n, verdict, proportion_interval(count, n), n)
 
 
-def near(value: float, tolerance: float) -> tuple[float, float]:
-    """Returns the range within a tolerance of a value."""
-    return (value - tolerance, value + tolerance)
+def mean(quantity: str, values: ArrayLike, predicted: float | None = None) -> Row:
+    """Returns the line for a mean over independent units, with Student's 95% interval.
+
+    Args:
+        quantity: What the mean is of.
+        values: Shape (n,), n >= 2.
+        predicted: As for `share`.
+    """
+    values = np.asarray(values, dtype=float)
+    n, centre = len(values), float(values.mean())
+    error = float(values.std(ddof=1)) / math.sqrt(n)
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    verdict = "measured"
+    if predicted is not None:
+        verdict = _verdict(abs(centre - predicted) <= float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error)
+    return row(quantity, predicted, centre, verdict, (centre - half, centre + half), n)
+
+
+def rate(quantity: str, found: ArrayLike, nominal: float, tolerance: float) -> Row:
+    """Returns the line for how often a procedure does what it should: a test rejects, an interval covers.
+
+    Args:
+        quantity: What is counted.
+        found: For each data set whether it did, shape (n,).
+        nominal: How often it should: a level, a power, a coverage. The verdict is "holds" when the share that was found
+            is that within the tolerance.
+        tolerance: E.g. .015 of a level of 5%, .05 of a power.
+    """
+    found = np.asarray(found, dtype=bool)
+    return {
+        **share(quantity, found),
+        "predicted": nominal,
+        "verdict": _verdict(abs(found.mean() - nominal) <= tolerance),
+    }
+
+
+def _verdict(holds: bool | np.bool) -> str:
+    return "holds" if holds else "breaks"

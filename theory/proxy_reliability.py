@@ -101,6 +101,9 @@ class ProxyReliability(Verdict):
         pearson_interval: Its interval.
         difference: Observed minus predicted Spearman correlation.
         difference_interval: Its interval, on which the verdict rests.
+        gain: Among a top share, how much nearer to the observed correlation its prediction is than the closed form
+            without selection: the difference of the two errors' sizes.
+        gain_interval: Its interval, by the jackknife.
     """
 
     form: Form
@@ -117,6 +120,8 @@ class ProxyReliability(Verdict):
     pearson_interval: Interval | None = None
     difference: float | None = None
     difference_interval: Interval | None = None
+    gain: float | None = None
+    gain_interval: Interval | None = None
 
 
 def pearson_from_snr(
@@ -267,6 +272,8 @@ def test(
         bias, errors = _simulated_errors(sample, icc, expected, rng)
         quantile = stats.norm.ppf((1 + confidence) / 2)
     half_spearman, half_pearson, half = (float(v) for v in quantile * errors)
+    gain, half_gain = _gain(sample, spearman, icc, covariance, expected, n)
+    half_gain *= float(stats.t.ppf((1 + confidence) / 2, min(n, 100) - 1))
     estimate_interval = _fisher(spearman, half_spearman)
     difference = float(spearman - predicted - bias)
 
@@ -301,8 +308,32 @@ def test(
         pearson_interval=_fisher(pearson, half_pearson),
         difference=_number(difference),
         difference_interval=_ends(difference - half, difference + half),
+        gain=_number(gain),
+        gain_interval=_ends(gain - half_gain, gain + half_gain),
     )
     return replace(found, explanation=_explanation(found, failed, margin))
+
+
+def _gain(
+    sample: Replicates,
+    spearman: float,
+    icc: float,
+    covariance: NDArray[np.float64],
+    expected: Callable[[float], float],
+    n: int,
+) -> tuple[float, float]:
+    """Returns |observed - closed form| - |observed - prediction among the top share|, and its standard error."""
+    form: Form = "replicates" if sample.truth is None else "truth"
+
+    def plain(icc: float) -> float:
+        return float(_expected_spearman(icc, form, n, 1.0, "none"))
+
+    if sample.share == 1 or math.isnan(icc):
+        return math.nan, math.nan
+    a, b = spearman - plain(icc), spearman - expected(icc)
+    slopes = np.sign(a) * _slope(plain, icc), np.sign(b) * _slope(expected, icc)
+    contrast = np.array([np.sign(a) - np.sign(b), 0, slopes[1] - slopes[0]])
+    return abs(a) - abs(b), math.sqrt(max(float(contrast @ covariance @ contrast), 0.0))
 
 
 def _statistics(sample: Replicates) -> Callable[[NDArray[np.bool_]], NDArray[np.float64]]:
@@ -354,22 +385,60 @@ def _simulated_errors(
     estimated. Of large data, as many architectures are simulated as leave 1,000 to compare; the results are scaled by
     the size.
     """
-    n = len(sample.replicates)
+    n, k = sample.replicates.shape
     rows = min(n, math.ceil(1000 / sample.share))
     present = ~np.isnan(sample.replicates)
-    found = []
-    for _ in range(SIMULATIONS):
-        pattern = present if rows == n else present[rng.choice(n, rows, replace=False)]
-        effect = math.sqrt(icc) * rng.standard_normal(rows)
-        noise = math.sqrt(1 - icc) * rng.standard_normal(pattern.shape)
-        y = np.where(pattern, effect[:, None] + noise, np.nan)
-        simulated = replace(sample, replicates=y, truth=None if sample.truth is None else effect, tasks=None)
-        found.append(_statistics(simulated)(np.ones(rows, dtype=bool)))
+
+    def draw(*shape: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns effects, and scores of them."""
+        effect = math.sqrt(icc) * rng.standard_normal((*shape, rows, 1))
+        return effect, effect + math.sqrt(1 - icc) * rng.standard_normal((*shape, rows, k))
+
+    if sample.share == 1 and present.all():
+        effects, scores = draw(SIMULATIONS)
+        found = _complete_statistics(scores, None if sample.truth is None else effects, sample.comparisons)
+    else:
+        found = []
+        for _ in range(SIMULATIONS):
+            pattern = present if rows == n else present[rng.choice(n, rows, replace=False)]
+            effect, scores = draw()
+            truth = None if sample.truth is None else effect[:, 0]
+            simulated = replace(sample, replicates=np.where(pattern, scores, np.nan), truth=truth, tasks=None)
+            found.append(_statistics(simulated)(np.ones(rows, dtype=bool)))
     spearman, pearson, iccs = np.array(found).T
     grid = np.linspace(iccs.min(), iccs.max(), 9)
     difference = spearman - np.interp(iccs, grid, [expected(v) for v in grid])
     errors = np.std([spearman, pearson, difference], axis=1, ddof=1) * math.sqrt(rows / n)
     return float(difference.mean() * rows / n), errors
+
+
+def _complete_statistics(
+    replicates: NDArray[np.float64], truth: NDArray[np.float64] | None, comparisons: list[Comparison]
+) -> NDArray[np.float64]:
+    """Returns what `_statistics` does of many samples at once: all architectures, no score missing, no ties.
+
+    Args:
+        replicates: Shape (samples, n, k).
+        truth: Shape (samples, n, 1).
+        comparisons: Columns to compare.
+
+    Returns:
+        Spearman, Pearson and ICC of each sample, shape (samples, 3).
+    """
+    scores = replicates if truth is None else np.concatenate([replicates, truth], axis=-1)
+    ranks = scores.argsort(axis=1).argsort(axis=1).astype(float)
+
+    def correlations(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        z = values - values.mean(axis=1, keepdims=True)
+        z = z / np.sqrt((z * z).sum(axis=1, keepdims=True))
+        return np.mean([(z[..., c.x] * z[..., c.y]).sum(axis=1) for c in comparisons], axis=0)
+
+    n, k = replicates.shape[1:]
+    y = replicates - replicates.mean(axis=1, keepdims=True)
+    mean = y.mean(axis=2)
+    noise = ((y - mean[..., None]) ** 2).sum(axis=(1, 2)) / ((n - 1) * (k - 1))
+    arch = np.maximum(mean.var(axis=1, ddof=1) - noise / k, 0)
+    return np.column_stack([correlations(ranks), correlations(scores), arch / (arch + noise)])
 
 
 def _number(value: float) -> float | None:
@@ -448,31 +517,28 @@ def simulate_uneven_noise(rng: np.random.Generator, n: int) -> NDArray[np.float6
     return math.sqrt(0.5) * effect[:, None] + np.sqrt(variance)[:, None] * rng.standard_normal((n, 2))
 
 
-def uneven_difference(rng: np.random.Generator, n: int = 1_000_000) -> float:
-    """Returns how far `simulate_uneven_noise` is off the closed form, D, from one large sample.
+def predicted_power(rng: np.random.Generator, n: int, samples: int = 2000) -> tuple[float, float]:
+    """Returns the mean of D in `simulate_uneven_noise`, and the chance that `test` rejects there, by normal theory.
+
+    D is taken as normal with the mean and standard deviation that it has there; the test's standard error and bias are
+    those of the normal model.
 
     Args:
-        rng: Draws the sample.
-        n: Its size.
-    """
-    x, y = simulate_uneven_noise(rng, n).T
-    return correlation(_ranks(x), _ranks(y)) - float(spearman_from_pearson(correlation(x, y)))
-
-
-def predicted_power(rng: np.random.Generator, n: int, difference: float) -> float:
-    """Returns the chance that `test` rejects on `simulate_uneven_noise`, by normal theory.
-
-    The standard error of D is that of the normal model, as in the test.
-
-    Args:
-        rng: Draws the samples behind the standard error.
+        rng: Draws the samples behind both.
         n: Number of architectures.
-        difference: Expected D.
+        samples: Their number.
     """
-    sample = Replicates.read(simulate(rng, n, 2, 0.5))
-    _, errors = _simulated_errors(sample, 1 / 3, _expectation(sample, [n]), rng)
-    z = stats.norm.isf(LEVEL / 2)
-    return float(stats.norm.sf(z - difference / errors[2]) + stats.norm.cdf(-z - difference / errors[2]))
+    drawn = np.array([simulate_uneven_noise(rng, n) for _ in range(samples)])
+    sample = Replicates.read(drawn[0])
+    expected = _expectation(sample, [n])
+    spearman, _, icc = _complete_statistics(drawn, None, sample.comparisons).T
+    difference = spearman - np.array([expected(v) for v in icc])
+    # Each call rests on few simulations.
+    calls = [_simulated_errors(sample, float(icc.mean()), expected, rng) for _ in range(10)]
+    bias, error = np.mean([call[0] for call in calls]), np.mean([call[1][2] for call in calls])
+    critical = stats.norm.isf(LEVEL / 2) * error
+    d = stats.norm(difference.mean() - bias, difference.std(ddof=1))
+    return float(difference.mean()), float(d.sf(critical) + d.cdf(-critical))
 
 
 def _explanation(found: ProxyReliability, failed: list[str], margin: float) -> str:

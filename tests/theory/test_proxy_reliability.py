@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from theory import proxy_reliability as claim6
 from theory.proxy_reliability import pearson_from_snr, predict
+from theory.replicates import Replicates
 
 
 def normal(n, k, snr, seed=0):
@@ -108,6 +109,9 @@ def test_among_the_top_share_the_truncated_prediction_holds_and_the_plain_one_do
     assert (found.selection, found.n, found.level) == (selection, 1200, "confirmed")
     assert found.predictions[found.form] > found.estimate_interval[1] + 0.1
     assert found.predictions["truncated"] == pytest.approx(found.estimate, abs=0.05)
+    errors = [abs(found.estimate - found.predictions[name]) for name in (found.form, "truncated")]
+    assert found.gain == pytest.approx(errors[0] - errors[1])
+    assert 0 < found.gain_interval[0] < found.gain < found.gain_interval[1]
     if k == 3:
         assert found.snr < found.components.snr / 2
 
@@ -227,3 +231,14 @@ def test_a_true_claim_is_rejected_in_about_five_percent():
         rejected += found.level in ("direction", "refuted")
     # P(more than 7 of 40 at 5%) < .001.
     assert rejected <= 7
+
+
+@pytest.mark.parametrize("with_truth", [False, True])
+@pytest.mark.parametrize("k", [2, 3])
+def test_statistics_of_many_samples_are_those_of_each(k, with_truth):
+    samples = [normal(20, k, 2, seed) for seed in range(5)]
+    read = [Replicates.read(y, arch if with_truth else None) for y, arch in samples]
+    each = [claim6._statistics(sample)(np.ones(20, dtype=bool)) for sample in read]
+    truth = np.array([arch for _, arch in samples])[..., None] if with_truth else None
+    together = claim6._complete_statistics(np.array([y for y, _ in samples]), truth, read[0].comparisons)
+    np.testing.assert_allclose(together, each)

@@ -16,11 +16,11 @@ from theory.delta_validity import (
     simulate,
     test,
 )
-from theory.demonstration import Demonstration, Row, near, row, share
+from theory.demonstration import Demonstration, Row, rate, row
 from theory.generated_programs import Process, Programs
 
 
-def demonstrate(rng: np.random.Generator, sets: int = 500) -> Demonstration:
+def demonstrate(rng: np.random.Generator, sets: int = 2000) -> Demonstration:
     """Computes the claim's numbers, its boundary, and the calibration of its test.
 
     Args:
@@ -57,7 +57,7 @@ def demonstrate(rng: np.random.Generator, sets: int = 500) -> Demonstration:
             text = f"R, {model} model, {name}"
             rows.append(row(text, found.predicted, found.estimate, verdict, found.estimate_interval, found.n))
     for label, expected, rejected in calibration(sets, rng):
-        rows.append(share(label, rejected, expected, near(expected, 0.015 if expected == LEVEL else 0.05)))
+        rows.append(rate(label, rejected, expected, 0.015 if expected == LEVEL else 0.05))
 
     errors = np.linspace(0.001, 0.04, 14)
     series = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from theory.demonstration import Demonstration, Row, near, row, share
+from theory.demonstration import Demonstration, Row, rate, row
 from theory.families import Family, MarkovChain, Mixture, Product, sequences
 from theory.progress_certificate import CLAIM, needed_elites, random_pairs, simulate
 from theory.trend import means, power_of_decrease
@@ -46,7 +46,7 @@ def demonstrate(rng: np.random.Generator, pairs: int = 100_000, worlds: int = 20
         low, high = means(ratios.T).interval()
         where = f"{type(family).__name__} on {len(family.space)} architectures"
         quantity = f"coverage of the 95% interval of Δ, {held_out} held-out elites, {where}"
-        rows.append(share(quantity, (low <= gain) & (gain <= high), 0.95, (0.93, 0.97)))
+        rows.append(rate(quantity, (low <= gain) & (gain <= high), 0.95, 0.02))
     gain, ratios = simulate(rng, Product(larger, 2), 1, 100_000)
     delta, sd = float(gain[0]), float(ratios[0].std())
     n = needed_elites(delta, sd)
@@ -54,7 +54,7 @@ def demonstrate(rng: np.random.Generator, pairs: int = 100_000, worlds: int = 20
         certified = means(rng.choice(ratios[0], size=(n, worlds))).lower() > 0
         power = power_of_decrease(delta, sd, n)
         quantity = f"share of steps with Δ = {delta:.3f} that {n} elites certify, as many as power .8 needs"
-        rows.append(share(quantity, certified, power, near(power, 0.05)))
+        rows.append(rate(quantity, certified, power, 0.05))
     return Demonstration(
         claim=CLAIM.name,
         rows=rows,
