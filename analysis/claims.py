@@ -73,7 +73,8 @@ def check(
         seed: Seed of all resampling.
 
     Returns:
-        For each model and task an object, for claim 3 one for each reading, for claim 4 one for each model of errors,
+        For each model and task an object, for claim 3 one for each reading, for claim 4 one for each model of errors
+        (of programs of one length, the independent one alone),
         for the certificate one for each seed and cycle: the labels, `verdict`, `estimate`, `predicted`, `interval`,
         `n`, `assumptions` (name, holds, evidence), `needed_n`, `explanation`, and what else the claim's verdict tells
         (its class in `theory`). None where a number does not exist.
@@ -164,7 +165,10 @@ def _delta_validity(part: Measurements, parts: Sequence[Measurements], rng: np.r
     full, deltas = read_table(
         part.numbers("valid"), part.numbers("length"), part.rows["kind"].to_numpy(), matched, unit
     )
-    return [({}, delta_validity.test(full, deltas, rng, model)) for model in delta_validity.MODELS]
+    # Of programs of one length only a single error rate can be known.
+    several = all(len(set(programs.length.tolist())) > 1 for programs in (full, deltas))
+    models = delta_validity.MODELS if several else delta_validity.MODELS[:1]
+    return [({}, delta_validity.test(full, deltas, rng, model)) for model in models]
 
 
 def _novelty_filter(part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool) -> Found:

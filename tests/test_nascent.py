@@ -88,6 +88,8 @@ def test_a_query_answers_what_the_benchmark_says(analog):
         (["llm", "ask", "smolm2", "hello"], "did you mean 'smollm2'"),
         (["llm", "setup", "smolm2"], "did you mean 'smollm2'"),
         (["check", "proxy-reliability", "--table", "none.csv", "--arch", "a", "--replicates", "b,c"], "none.csv"),
+        (["check", "expected-quality", "--table", "none.csv"], "none.csv"),
+        (["check", "expected-quality", "--table", "none.csv", "--column", "quality"], "expected NAME=COL"),
     ],
 )
 def test_bad_input_is_one_clear_error_with_exit_code_2(arguments, message, tmp_path):
@@ -97,6 +99,15 @@ def test_bad_input_is_one_clear_error_with_exit_code_2(arguments, message, tmp_p
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_claim_is_checked_on_a_table(tmp_path):
+    lines = ["seed,t,acc", *(f"{seed},{t},{0.5 + 0.1 * t}" for seed in range(3) for t in range(3))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    names = ["--column", "quality=acc", "--column", "cycle=t"]
+    done = nascent("check", "expected-quality", "--table", tmp_path / "t.csv", *names, "--exact", "--json")
+    (found,) = json.loads(done.stdout)
+    assert (found["verdict"], found["n"], found["falls"]) == ("confirmed", 3, 0)
 
 
 def test_debug_shows_the_traceback(tmp_path):

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.claims import claims
 from analysis.proxy_reliability import check_proxy_reliability
 from surrogates.errors import InputError
 
@@ -148,11 +147,6 @@ def test_tasks_are_never_pooled():
     for one in check(pd.concat(parts), task="task"):
         # Four standard errors of a null correlation of 100.
         assert abs(one["spearman"]) < 0.4
-
-
-def test_claims_are_named_once():
-    assert len({c.name for c in claims}) == len(claims)
-    assert json.dumps([c.as_dict() for c in claims])
 
 
 @pytest.mark.skipif(not NB201.exists(), reason="../shared/data does not exist")
