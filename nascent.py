@@ -245,8 +245,9 @@ def theory(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("reports") / "theory", json: Json = False
 ) -> None:
     """Compute what exact worlds and real programs show of each claim, and write it as a page, figures and tables."""
-    from analysis.theory_report import write
     from rich.console import Console
+
+    from analysis.theory_report import write
 
     console = Console(stderr=True)
     with console.status("exact worlds") as status:
