@@ -282,7 +282,7 @@ def reliability(panels: Sequence[Reliability], legend: bool = True) -> Figure:
     return figure
 
 
-MANY = 30
+MANY = 15
 """From so many points on, intervals are drawn as a band; without one, points that go back and forth as a cloud."""
 
 

@@ -45,14 +45,19 @@ CPU_FLAGS = (
     # The smallest that vLLM's CPU attention takes: prompts that begin alike are read once, in whole blocks.
     "--block-size",
     "32",
+    # The engine computes in its own process: a worker of its own would import vLLM once more, ten seconds.
+    "--distributed-executor-backend",
+    "uni",
 )
 """Flags of vLLM on a CPU."""
 
 CPU_VARIABLES = {
     "VLLM_CPU_KVCACHE_SPACE": "2",
-    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+    # Without this, vLLM gives the engine a worker all the same.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "OMP_NUM_THREADS": str(os.cpu_count()),
 }
-"""Environment variables of vLLM on a CPU: GB for keys and values; all cores compute, where vLLM would keep one back."""
+"""Environment variables of vLLM on a CPU: GB for keys and values, who computes, and with how many threads."""
 
 PREFILL = 8192
 """Prompt tokens that are read in one step; without chunks, at least the longest prompt."""

@@ -172,8 +172,9 @@ def demonstrate(rng: np.random.Generator, worlds: int = 10_000, sets: int = 2000
         rows=rows,
         series=series,
         x_label="gradient steps of the tuning",
-        y_label="Jensen-Shannon divergence from the exact update (nats)",
-        caption="The tuned generator is the cross-entropy update only if the corpus is a sample of the elites (the "
+        y_label="divergence from the exact update (nats)",
+        caption="Jensen-Shannon divergence, mean of 300 worlds with 95% intervals. The tuned generator "
+        "is the cross-entropy update only if the corpus is a sample of the elites (the "
         "curve at 0) and tuning runs to the end; a static prior, de-duplication and accumulation stay away however "
         "long it runs.",
     )

@@ -129,7 +129,8 @@ def demonstrate(rng: np.random.Generator, worlds: int = 10_000, sets: int = 2000
             for label, c in curves.items()
         },
         x_label="cycle t",
-        y_label="elite mass less the published bound, C_t - (1 - (1 - ρ_0)^t)",
-        caption="The bound holds where no curve is below 0. The rate of the unrestricted update is that of its "
+        y_label="elite mass less the published bound",
+        caption="C_t - (1 - (1 - ρ_0)^t): the bound "
+        "holds where no curve is below 0. The rate of the unrestricted update is that of its "
         "smoothing, α, not ρ_0; a restricted family has a ceiling, and de-duplication lowers the mass at once.",
     )

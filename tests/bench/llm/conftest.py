@@ -15,9 +15,6 @@ from bench.llm.client import Client, Reply, Request
 from bench.llm.serving import Server
 from surrogates.spaces import spaces
 
-# One core for the server: threads that wait for each other crawl where other tests have the second core.
-os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "0")
-
 
 @pytest.fixture(scope="session")
 def setup_done() -> None:

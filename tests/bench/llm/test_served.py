@@ -115,22 +115,18 @@ def test_ask_uses_a_server_that_runs_at_the_port(
     assert not (tmp_path / "log").exists()
 
 
-def test_a_base_model_completes_and_its_stopped_server_leaves_no_process(
-    complete: Complete, cell_requests: list[Request], members: Members, tmp_path: Path
+def test_a_prompt_may_go_to_the_model_without_its_chat_template(
+    server: Server, complete: Complete, cell_requests: list[Request], tmp_path: Path
 ):
     space = spaces.get("nas_bench_201")
-    with Server(models.get("gemma3"), tmp_path / "gemma3.log") as server:
-        group = server.process_group
-        assert group is not None
-        assert len(members(group)) >= 3
-        together = complete(server, cell_requests[:3])
-        alone = complete(server, cell_requests[:1])
-    assert members(group) == []
+    base = Model(name="base", base_url=server.base_url, served_name="smollm2", chat=False)
+    together = complete(Server(base, tmp_path / "log"), cell_requests[:3])
+    alone = complete(Server(base, tmp_path / "log"), cell_requests[:1])
     assert [r.failure for r in together] == [None] * 3
     assert all(space.parse(r.text) for r in together)
     assert alone[0].text == together[0].text
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((HOST, int(server.base_url.split(":")[2].split("/")[0])), timeout=5)
+    chatted = complete(server, cell_requests[:1])
+    assert together[0].prompt_tokens < chatted[0].prompt_tokens
 
 
 STUDY = """
@@ -241,3 +237,14 @@ def test_a_finished_study_is_replayed_without_a_model(uninterrupted: tuple[Path,
     finish(study, out)
     assert not (out / "logs").exists()
     pd.testing.assert_frame_equal(trajectories(out), trajectories(whole))
+
+
+def test_a_stopped_server_leaves_no_process_and_no_port(server: Server, members: Members):
+    # The last test of the file: it ends the server that the others share.
+    group = server.process_group
+    assert group is not None
+    assert len(members(group)) >= 3
+    server.stop()
+    assert members(group) == []
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((HOST, int(server.base_url.split(":")[2].split("/")[0])), timeout=5)

@@ -1,5 +1,6 @@
 """Weights: fetched once, whole or not there."""
 
+import json
 import os
 import shutil
 import signal
@@ -67,6 +68,17 @@ def test_an_interrupted_conversion_leaves_nothing_half_made_and_is_made_up_for(s
     assert [entry.name for entry in (home / "models").iterdir()] == ["smollm2"]
     real = (home / "vllm").resolve().parent / "models" / "smollm2"
     assert (home / "models" / "smollm2" / "made.json").read_text() == (real / "made.json").read_text()
+
+
+@pytest.mark.llm
+def test_the_weights_read_english_with_the_first_token_that_their_tokenizer_was_given_back(setup_done: None):
+    # English carries 0.6 to 1.3 bits a character (Shannon 1951), so a good model needs 1.9 to 4 nats for a token of 4.5
+    # characters; a uniform guess among Gemma's 262,144 tokens costs 12.5 nats.
+    for name in ("smollm2", "gemma3"):
+        made = json.loads((weights.folder(models.get(name)) / "made.json").read_text())
+        assert 1.5 < made["nats_per_token"] < 4.0
+    tokenizer = json.loads((weights.folder(models.get("gemma3")) / "tokenizer.json").read_text())
+    assert tokenizer["post_processor"]["single"][0]["SpecialToken"]["id"] == "<bos>"
 
 
 @pytest.mark.llm
