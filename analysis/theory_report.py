@@ -19,6 +19,8 @@ from analysis.page import render
 from analysis.results import write as write_file
 from analysis.sections import Exhibit, Section
 from analysis.tables import Table
+from theory import delta_validity as deltas
+from theory import novelty_filter as novelty
 from theory.claim import Claim
 from theory.demonstration import Demonstration
 from theory.demonstrations import (
@@ -46,6 +48,9 @@ WORLDS: dict[str, Callable[[np.random.Generator], Demonstration]] = {
 }
 """What is computed, what takes longest first."""
 
+REAL = {"claim 4, real programs": deltas.CLAIM.name, "claim 5, real programs": novelty.CLAIM.name}
+"""The claims of those that need something from outside."""
+
 
 class Part(NamedTuple):
     """A claim, and what was shown of it."""
@@ -65,11 +70,14 @@ def write(folder: Path, progress: Callable[[str], None] = lambda line: None) -> 
         What the worlds show, in the order of the claims, and the page.
 
     Raises:
-        InputError: The folder cannot be written, or there are no real programs and no git.
+        InputError: The folder cannot be written.
     """
     began = time.monotonic()
-    found = _compute(progress)
-    parts = [_part(claim, [d for d in found if d.claim == claim.name], folder) for claim in claims]
+    found, missing = _compute(progress)
+    parts = [
+        _part(claim, [d for d in found if d.claim == claim.name], missing.get(claim.name, []), folder)
+        for claim in claims
+    ]
     page = render(
         "theory",
         title="The theory in exact worlds",
@@ -84,21 +92,24 @@ def write(folder: Path, progress: Callable[[str], None] = lambda line: None) -> 
     return [d for claim in claims for d in found if d.claim == claim.name], index
 
 
-def _compute(progress: Callable[[str], None]) -> list[Demonstration]:
+def _compute(progress: Callable[[str], None]) -> tuple[list[Demonstration], dict[str, list[str]]]:
+    """Returns what the worlds show, and by claim why some could not be computed: real programs need to be there."""
     # Threads of a BLAS would only wait for each other: the arrays are small, and there is a process a core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         futures = {name: pool.submit(_one, name) for name in WORLDS}
-        found = []
+        found, missing = [], {}
         for name, future in futures.items():
             progress(name)
             try:
                 found.append(future.result())
+            except InputError as error:
+                missing.setdefault(REAL[name], []).append(f"{name}: not computed: {error}")
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    return found
+    return found, missing
 
 
 def _one(name: str) -> Demonstration:
@@ -106,8 +117,8 @@ def _one(name: str) -> Demonstration:
     return WORLDS[name](np.random.default_rng([SEED, place]))
 
 
-def _part(claim: Claim, shown: Sequence[Demonstration], folder: Path) -> Part:
-    section = Section(title=claim.title)
+def _part(claim: Claim, shown: Sequence[Demonstration], missing: Sequence[str], folder: Path) -> Part:
+    section = Section(title=claim.title, notes=list(missing))
     panels = [figures.Series("", d.x_label, d.y_label, d.series) for d in shown]
     figures.save(figures.series(panels), folder / "figures", claim.name)
     drawn = [

@@ -55,7 +55,7 @@ def test_a_study_killed_at_random_moments_ends_like_one_that_was_not(tmp_path):
     finish(study, whole)
     length = time.monotonic() - began
     rng, before, interrupted = np.random.default_rng(0), [], 0
-    for _ in range(6):
+    for _ in range(4):
         process = start(study, killed)
         time.sleep(length * rng.uniform(0.2, 0.9))
         interrupted += process.poll() is None

@@ -61,7 +61,7 @@ def test_true_updates_on_samples_are_rejected_as_often_as_the_test_says():
         before, after, weights, _ = claim.simulate(rng, 3, 100)
         return claim.test(before, after, weights, rng, unrestricted, 100)
 
-    sets = 400
+    sets = 300
     assert stats.binomtest(sum(rejections(trial, sets)), sets, 0.05).pvalue > 1e-3
 
 

@@ -98,7 +98,7 @@ def test_a_threshold_that_moves_and_a_likelihood_that_fell_are_named():
 
 def test_sampled_values_reject_as_often_as_they_say_when_the_claim_is_true():
     rng = RNG(4)
-    sets = 400
+    sets = 300
     rejected = sum(rejections(lambda: claim.test(claim.simulate(rng, 10, 8), rng), sets))
     assert stats.binomtest(rejected, sets, 0.05).pvalue > 1e-3
 
