@@ -19,6 +19,7 @@ from analysis.page import render
 from analysis.results import write as write_file
 from analysis.sections import Exhibit, Section
 from analysis.tables import Table
+from surrogates.errors import InputError
 from theory import delta_validity as deltas
 from theory import novelty_filter as novelty
 from theory.claim import Claim

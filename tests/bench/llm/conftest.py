@@ -58,7 +58,7 @@ def cell_requests() -> list[Request]:
     space, rng = spaces.get("nas_bench_201"), random.Random(5)
     archs = [tuple(row) for row in space.enumerate()[::400].tolist()]
     requests = []
-    for seed in range(12):
+    for seed in range(8):
         history = "\n".join(f"{space.format(arch)} {rng.uniform(60, 94):.2f}" for arch in rng.sample(archs, 6))
         prompt = f"{space.description}\nTried, with accuracy:\n{history}\nPropose a better cell. Answer with it alone."
         requests.append(Request(prompt, seed, Sampling(temperature=1.0, max_tokens=96), space.grammar))

@@ -136,10 +136,10 @@ methods = ["genius"]
 models = ["smollm2"]
 benchmarks = { nas-bench-graph = ["cora"] }
 seeds = 2
-budget = { evaluations = 8 }
+budget = { evaluations = 7 }
 """
 
-ANSWERS = 2 * 8
+ANSWERS = 2 * 7
 
 RUNNING_SERVER = """
 [models.smollm2]
