@@ -98,13 +98,11 @@ class Series(NamedTuple):
     """Curves in one pair of axes.
 
     Attributes:
-        title: What they are about.
         x: Title of the horizontal axis.
         y: Title of the vertical axis.
         curves: By label, "x" and "y", and "low" and "high" where there is an interval.
     """
 
-    title: str
     x: str
     y: str
     curves: Mapping[str, Mapping[str, Sequence[float]]]
@@ -313,7 +311,6 @@ def series(panels: Sequence[Series]) -> Figure:
                 ax.plot(x, y, line, **style)
                 ax.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.15, linewidth=0)
         ax.set(xlabel=panel.x, ylabel=panel.y)
-        ax.set_title(panel.title)
         ax.grid(axis="y")
         part.legend(loc="outside lower center", ncols=1)
     return figure

@@ -120,7 +120,7 @@ def _one(name: str) -> Demonstration:
 
 def _part(claim: Claim, shown: Sequence[Demonstration], missing: Sequence[str], folder: Path) -> Part:
     section = Section(title=claim.title, notes=list(missing))
-    panels = [figures.Series("", d.x_label, d.y_label, d.series) for d in shown]
+    panels = [figures.Series(d.x_label, d.y_label, d.series) for d in shown]
     figures.save(figures.series(panels), folder / "figures", claim.name)
     drawn = [
         Markup(figures.svg(figures.series([panel]), f"{claim.name}-{i}", d.caption))  # our own markup, its text escaped

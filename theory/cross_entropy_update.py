@@ -330,7 +330,7 @@ def _above(values: Floats) -> bool:
     found = means(values[:, None])
     if len(values) < 2:
         return bool(values[0] > 0)
-    return bool(Means(-found.mean, found.error, found.n).below()[0] <= LEVEL)
+    return bool(found.above()[0] <= LEVEL)
 
 
 def _interval(values: Floats) -> tuple[float, float] | None:

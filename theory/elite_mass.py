@@ -43,7 +43,7 @@ from theory.claim import Assumption, Claim, Evidence, Level, Verdict
 from theory.families import Categorical, Floats, Parameters
 from theory.geometric_fit import GeometricFit, fit_geometric
 from theory.proportion import proportion_interval
-from theory.trend import Means, holm, joint_below, means, needed_seeds, power_of_decrease, read_series
+from theory.trend import Means, holm, joint_below, lowest_if_flat, means, needed_seeds, power_of_decrease, read_series
 from theory.worlds import Cycles, run
 
 MARGIN = 0.05
@@ -265,7 +265,7 @@ def test(
         level=level,
         estimate=float(found.mean[worst]),
         predicted=0.0,
-        interval=_interval(found, worst, sizes is None),
+        interval=(0.0, 1.0) if sizes is None else lowest_if_flat(found, worst, LEVEL),
         n=n,
         assumptions=evidence,
         needed_n=needed,
@@ -409,7 +409,7 @@ def _binomial_p(first: float, first_size: float, later: float, later_size: float
 def _rose(mass: Floats, sizes: Floats | None) -> bool:
     change = means((mass[:, -1] - mass[:, 0])[:, None])
     if change.n[0] >= 2:
-        return bool(Means(-change.mean, change.error, change.n).below()[0] <= LEVEL)
+        return bool(change.above()[0] <= LEVEL)
     if sizes is None:
         return bool(change.mean[0] > TOLERANCE)
     counts = np.round(mass * sizes)[0]
@@ -426,15 +426,6 @@ def _needed(found: Means, margin: float, n: int) -> int | None:
     return (
         needed_seeds(lambda m: power_of_decrease(margin, sd, m, LEVEL), 1 - 0.2 / cycles, at_least=n) if sd > 0 else n
     )
-
-
-def _interval(found: Means, worst: int, exact: bool) -> tuple[float, float] | None:
-    if exact:
-        return (0.0, 1.0)
-    if found.n[worst] < 2:
-        return None
-    low, _ = Means(np.zeros(1), found.error[[worst]], found.n[[worst]]).interval(1 - 2 * LEVEL / len(found.mean))
-    return (float(low[0]), 1.0)
 
 
 def _explanation(found: EliteMass, failed: list[str], margin: float) -> str:

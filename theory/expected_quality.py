@@ -38,6 +38,7 @@ from theory.trend import (
     Means,
     holm,
     isotonic_test,
+    lowest_if_flat,
     means,
     needed_seeds,
     power_of_decrease,
@@ -271,7 +272,7 @@ def test(
         level=level,
         estimate=float(found.mean[worst]),
         predicted=0.0,
-        interval=_interval(found, worst, exact, steps.shape[1]),
+        interval=(0.0, 1.0) if exact else lowest_if_flat(found, worst, LEVEL),
         n=n,
         assumptions=evidence,
         needed_n=needed,
@@ -312,7 +313,7 @@ def _tau(thresholds: ArrayLike | None, shape: tuple[int, ...]) -> Floats | None:
 
 def _rose(change: Means) -> bool:
     if change.n[0] >= 2:
-        return bool(Means(-change.mean, change.error, change.n).below()[0] <= LEVEL)
+        return bool(change.above()[0] <= LEVEL)
     return bool(change.mean[0] > TOLERANCE)
 
 
@@ -320,15 +321,6 @@ def _needed(found: Means, margin: float) -> int | None:
     sd, steps = float(found.sd.max()), len(found.mean)
     # Each of the steps must pass; the chances to fail add up to .2 at most.
     return needed_seeds(lambda n: power_of_decrease(margin, sd, n, LEVEL), 1 - 0.2 / steps, at_least=int(found.n.min()))
-
-
-def _interval(found: Means, worst: int, exact: bool, steps: int) -> tuple[float, float] | None:
-    if exact:
-        return (0.0, 1.0)
-    if found.n[worst] < 2:
-        return None
-    low, _ = Means(np.zeros(1), found.error[[worst]], found.n[[worst]]).interval(1 - 2 * LEVEL / steps)
-    return (float(low[0]), 1.0)
 
 
 def _explanation(found: ExpectedQuality, failed: list[str], margin: float) -> str:

@@ -26,10 +26,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from theory import worlds
 from theory.claim import Assumption, Claim, Evidence, Level, Verdict
 from theory.minhash import (
     jaccard,
 )
+from theory.trend import power_of_decrease
 
 Interval = tuple[float, float]
 
@@ -62,8 +64,7 @@ def entropy(probabilities: ArrayLike) -> NDArray[np.float64]:
     total = p.sum(axis=-1, keepdims=True)
     if (p < 0).any() or not (total > 0).all():
         raise ValueError("probabilities must not be negative, and not all 0")
-    p = p / total
-    return -(p * np.log(p, out=np.zeros_like(p), where=p > 0)).sum(axis=-1) + 0.0
+    return worlds.entropy(p / total) + 0.0
 
 
 def effective_number(nats: ArrayLike) -> NDArray[np.float64]:
@@ -328,8 +329,7 @@ def power(kept: float, spread: float, seeds: int) -> float:
         spread: Standard deviation of c over seeds, divided by the mean loss.
         seeds: Number of seeds, at least 2.
     """
-    shift = (kept - KEPT) / spread * math.sqrt(seeds)
-    return float(stats.nct.cdf(stats.t.ppf(SIGNIFICANT, seeds - 1), seeds - 1, shift))
+    return power_of_decrease(KEPT - kept, spread, seeds, SIGNIFICANT)
 
 
 def needed_seeds(spread: float) -> int:

@@ -47,6 +47,10 @@ class Means:
         p = stats.t.cdf(t, np.maximum(self.n - 1, 1))
         return np.where(self.n >= 2, p, np.nan)
 
+    def above(self, bound: float = 0.0) -> Floats:
+        """Returns one-sided p-values of Student's t test against mean <= bound; NaN for one seed."""
+        return Means(-self.mean, self.error, self.n).below(-bound)
+
     def lower(self, confidence: float = 0.95) -> Floats:
         """Returns one-sided lower confidence bounds."""
         return self.mean - stats.t.ppf(confidence, np.maximum(self.n - 1, 1)) * self.error
@@ -55,6 +59,20 @@ class Means:
         """Returns two-sided confidence intervals."""
         half = stats.t.ppf((1 + confidence) / 2, np.maximum(self.n - 1, 1)) * self.error
         return self.mean - half, self.mean + half
+
+
+def lowest_if_flat(found: Means, column: int, level: float) -> tuple[float, float] | None:
+    """Returns where a mean in [-1, 1], the lowest of all columns, falls if all are 0: Student's one-sided limit to 1.
+
+    Args:
+        found: The means.
+        column: The lowest one; None is returned where it has fewer than 2 seeds.
+        level: Chance that any of the columns is below, by Bonferroni's bound.
+    """
+    if found.n[column] < 2:
+        return None
+    low, _ = Means(np.zeros(1), found.error[[column]], found.n[[column]]).interval(1 - 2 * level / len(found.mean))
+    return (float(low[0]), 1.0)
 
 
 def read_series(values: ArrayLike, name: str, low: float = -np.inf, high: float = np.inf, cycles: int = 2) -> Floats:
@@ -163,7 +181,7 @@ def equivalence(values: ArrayLike, margin: float) -> Floats:
     _positive("margin", margin)
     found = means(values)
     upper = found.below(margin)
-    lower = Means(-found.mean, found.error, found.n).below(margin)
+    lower = found.above(-margin)
     return np.maximum(upper, lower)
 
 
@@ -298,7 +316,7 @@ def trend_across(values: ArrayLike, confidence: float = 0.95) -> Trend:
     found = means(np.array(slopes)[:, None])
     low, high = found.interval(confidence)
     fall = float(found.below()[0])
-    rise = float(Means(-found.mean, found.error, found.n).below()[0])
+    rise = float(found.above()[0])
     return Trend(float(found.mean[0]), (float(low[0]), float(high[0])), rise, fall, len(slopes))
 
 
