@@ -43,7 +43,7 @@ def test_tasks_describe_themselves(case):
     task = benchmark.task(name)
     assert task.name == name
     assert task.metric
-    assert task.unit in ("%", "1")
+    assert task.unit in ("%", "1", "")
     assert task.splits in (("validation",), ("validation", "test"))
     assert task.reported == task.splits[-1]
     if task.splits == ("validation",):

@@ -40,7 +40,9 @@ def language(grammar: str) -> set[str]:
     return rule("root")
 
 
-@pytest.mark.parametrize("name", ["nas_bench_201", "nas_bench_graph"])
+@pytest.mark.parametrize(
+    "name", ["nas_bench_201", "nas_bench_graph", *(f"trans_nas_bench_101_{of}" for of in ("micro", "macro"))]
+)
 def test_grammar_describes_exactly_the_texts_that_format_writes(name):
     space = spaces.get(name)
     assert language(space.grammar) == {space.format(tuple(arch)) for arch in space.enumerate().tolist()}
