@@ -82,6 +82,7 @@ def report(folder: Path) -> Path:
 
 def _study(folder: Path, found: results.Results) -> Study:
     every = found.runs[~found.runs["superseded"]]
+    _refuse_other_data(every, folder)
     every = every.assign(label=trajectories.labels(every))
     runs = _compared(every)
     chosen = found.trajectories[found.trajectories["run"].isin(runs["run"])]
@@ -89,6 +90,18 @@ def _study(folder: Path, found: results.Results) -> Study:
     look = figures.looks(every)
     rng = np.random.default_rng(SEED)
     return Study(folder, every, runs, trajectories.incumbents(chosen), completions, look, rng)
+
+
+def _refuse_other_data(every: pd.DataFrame, folder: Path) -> None:
+    """Regret needs the scores of the whole space: those that the runs were answered from."""
+    for name, data in every[["benchmark", "data"]].drop_duplicates().itertuples(index=False):
+        now = benchmarks.get(str(name))
+        if data != now.checksum:
+            raise InputError(
+                f"{folder}: runs on {name} were answered from other data (SHA-256 {str(data)[:12]}) than {name} has "
+                f"now (a {now.kind}, {now.checksum[:12]}); run the study again, or bring that data back "
+                "(nascent data add, nascent data remove)"
+            )
 
 
 def _compared(every: pd.DataFrame) -> pd.DataFrame:
@@ -328,7 +341,7 @@ def _tasks(study: Study) -> Table:
         rows.append(
             {
                 "task": f"{benchmark} / {task}",
-                "metric": f"{description.metric} ({'%' if description.unit == '%' else 'share'})",
+                "metric": description.metric + {"%": " (%)", "1": " (share)"}.get(description.unit, ""),
                 "splits": ", ".join(description.splits),
                 "reported": description.reported,
                 "optimum": scale.optimum,

@@ -41,12 +41,13 @@ class Task:
     Attributes:
         name: Name of the task.
         metric: What is measured, e.g. "accuracy".
-        unit: Unit of the scores: "%" or "1" (a share).
+        unit: Unit of the scores: "%", "1" (a share) or "" (not stated).
         splits: The splits that have scores. `("validation",)` alone means that the benchmark publishes a single score
             with no split: methods search on the very score that is reported.
         seconds: Whether a simulated training time is known.
         fidelities: The training epochs that can be asked for, the last being full training; empty: only one exists.
         seeds: Training seeds that can be asked for; empty: one (averaged) result.
+        negated: Whether the score is the negative of the metric, of which less is better.
     """
 
     name: str
@@ -55,7 +56,8 @@ class Task:
     splits: tuple[Split, ...]
     seconds: bool = False
     fidelities: tuple[int, ...] = ()
-    seeds: tuple[int, ...] = ()
+    seeds: Sequence[int] = ()
+    negated: bool = False
 
     @property
     def reported(self) -> Split:
