@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
@@ -106,6 +107,76 @@ class Series(NamedTuple):
     x: str
     y: str
     curves: Mapping[str, Mapping[str, Sequence[float]]]
+
+
+class Agreement(NamedTuple):
+    """Pairs of estimates of the same thing, in one pair of axes.
+
+    Attributes:
+        title: What is compared.
+        x: Title of the horizontal axis.
+        y: Title of the vertical axis.
+        points: Label and the two estimates.
+    """
+
+    title: str
+    x: str
+    y: str
+    points: Sequence[tuple[str, Estimate, Estimate]]
+
+
+class Trace(NamedTuple):
+    """What a small panel shows of one split.
+
+    Attributes:
+        label: The split, or whatever has a look.
+        x: Points of the horizontal axis.
+        y: Values there.
+        low: Lower ends of intervals, or of a spread; empty: none.
+        high: Upper ends.
+        line: Whether a line with a band is drawn, or points with bars.
+    """
+
+    label: str
+    x: Sequence[float] | NDArray[Any]
+    y: Sequence[float] | NDArray[Any]
+    low: Sequence[float] | NDArray[Any] = ()
+    high: Sequence[float] | NDArray[Any] = ()
+    line: bool = True
+
+
+class Small(NamedTuple):
+    """One pair of axes among many.
+
+    Attributes:
+        title: The task.
+        x: Title of the horizontal axis.
+        y: Title of the vertical axis, which all panels share.
+        traces: What is drawn.
+    """
+
+    title: str
+    x: str
+    y: str
+    traces: Sequence[Trace]
+
+
+class HeatMap(NamedTuple):
+    """A matrix of numbers.
+
+    Attributes:
+        rows: Names of the rows.
+        columns: Names of the columns.
+        values: Numbers in [-1, 1], shape (rows, columns); NaN leaves a cell empty.
+        y: Title of the rows.
+        x: Title of the columns.
+    """
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: NDArray[np.float64]
+    y: str = ""
+    x: str = ""
 
 
 class Reliability(NamedTuple):
@@ -221,7 +292,7 @@ def estimates(rows: Sequence[Row], x: str, reference: float | None = None, legen
 
     Args:
         rows: The lines, from the top.
-        x: Title of the horizontal axis, which runs from 0 to 1.
+        x: Title of the horizontal axis, which runs from 0, or the lowest end of an interval, to 1.
         reference: Where a vertical line stands.
         legend: Whether the names of the points are explained.
     """
@@ -238,7 +309,8 @@ def estimates(rows: Sequence[Row], x: str, reference: float | None = None, legen
             named.setdefault(name, point)
     if reference is not None:
         ax.axvline(reference, color=INK, linewidth=0.7, zorder=0)
-    ax.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.45, -0.85), xlabel=x, yticks=[])
+    lowest = np.fmin.reduce([0, *(estimate.low for row in rows for _, _, estimate in row.points)])
+    ax.set(xlim=(lowest - 0.02, 1.02), ylim=(len(rows) - 0.45, -0.85), xlabel=x, yticks=[])
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
     if legend and len(named) > 1:
@@ -316,6 +388,109 @@ def series(panels: Sequence[Series]) -> Figure:
     return figure
 
 
+@rc_context(STYLE)
+def agreement(panels: Sequence[Agreement], look: Mapping[str, Look], legend: bool = True) -> Figure:
+    """Draws pairs of estimates from 0 on, with their intervals, side by side; on the line they are equal.
+
+    Args:
+        panels: The panels.
+        look: How each label is drawn.
+        legend: Whether the figure has its own legend.
+    """
+    figure, axes = _panels(1, len(panels), 0.4 * legend, (WIDTH, WIDTH - 0.07))
+    for ax, panel in zip(axes, panels, strict=True):
+        highest = 1.05 * max(estimate.high for _, *pair in panel.points for estimate in pair)
+        ax.plot([0, highest], [0, highest], color=INK, linewidth=0.7, zorder=0)
+        for label, x, y in panel.points:
+            colour = look[label].colour
+            ends = [[[e.value - e.low], [e.high - e.value]] for e in (x, y)]
+            ax.errorbar(x.value, y.value, ends[1], ends[0], "o", color=colour, markersize=4.5, elinewidth=1)
+        ax.set(title=panel.title, xlabel=panel.x, ylabel=panel.y, xlim=(0, highest), ylim=(0, highest), aspect="equal")
+        ax.grid()
+    if legend:
+        names = dict.fromkeys(label for panel in panels for label, _, _ in panel.points)
+        marks = [Line2D([], [], color=look[n].colour, marker="o", markersize=4.5, linestyle="", label=n) for n in names]
+        figure.legend(handles=marks, loc="lower center", ncols=len(marks))
+    return figure
+
+
+@rc_context(STYLE)
+def small_multiples(
+    panels: Sequence[Small],
+    look: Mapping[str, Look],
+    log: bool = False,
+    y: tuple[float, float] | None = None,
+    legend: bool = True,
+) -> Figure:
+    """Draws the same of many tasks: three stand side by side at two thirds of a panel's size, one alone in full size.
+
+    Args:
+        panels: The panels.
+        look: How each label is drawn.
+        log: Whether both axes are logarithmic.
+        y: Ends of the vertical axis; None: each panel has its own.
+        legend: Whether the figure has its own legend, where there is more than one label.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    labels = list(dict.fromkeys(trace.label for panel in panels for trace in panel.traces))
+    size = (WIDTH, HEIGHT) if columns == 1 else (0.69 * WIDTH, 0.72 * HEIGHT)
+    legend = legend and len(labels) > 1
+    figure, axes = _panels(rows, columns, 0.3 * legend, size)
+    for i, (ax, panel) in enumerate(zip(axes, panels, strict=False)):
+        for trace in panel.traces:
+            style = look[trace.label]
+            if trace.line:
+                ax.plot(trace.x, trace.y, style.line, color=style.colour, linewidth=1.4)
+                if len(trace.low):
+                    ax.fill_between(trace.x, trace.low, trace.high, color=style.colour, alpha=0.15, linewidth=0)
+            else:
+                ends = np.abs([np.subtract(trace.y, e) for e in (trace.low, trace.high)]) if len(trace.low) else None
+                marker: Any = {"markersize": 3.2, "markerfacecolor": PAPER, "elinewidth": 1.1}
+                ax.errorbar(trace.x, trace.y, ends, linestyle="", marker="o", color=style.colour, **marker)
+        if log:
+            ax.set(xscale="log", yscale="log")
+            for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+                subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+                axis.set_major_locator(LogLocator(subs=subs, numticks=4 if axis is ax.xaxis else 6))
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.set_minor_locator(NullLocator())
+        else:
+            ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        if y:
+            ax.set_ylim(y)
+        ax.set(title=panel.title, xlabel=panel.x, ylabel="" if i % columns else panel.y)
+        ax.grid(axis="y")
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    if legend:
+        lines = [Line2D([], [], color=look[name].colour, linestyle=look[name].line, label=name) for name in labels]
+        figure.legend(handles=lines, loc="lower center", ncols=len(lines))
+    return figure
+
+
+@rc_context(STYLE)
+def heat_map(panel: HeatMap) -> Figure:
+    """Draws a matrix, each number written in its cell: blue above 0, orange below."""
+    rows, columns = panel.values.shape
+    figure, ax = _figure(1.5 + 0.34 * columns, 1.4 + 0.34 * rows)
+    # No colour of the page's own: the numbers must stand out from their cells, not from the page.
+    shades = LinearSegmentedColormap.from_list("signed", [COLOURS[1], "#f4f1eb", COLOURS[0]])
+    ax.pcolormesh(np.ma.masked_invalid(panel.values), cmap=shades, vmin=-1, vmax=1, edgecolors=PAPER, linewidth=0.8)
+    for (row, column), value in np.ndenumerate(panel.values):
+        if np.isfinite(value):
+            text = f"{value:.2f}".replace("0.", ".", 1).replace("-", "−")
+            colour = "#ffffff" if value > 0.9 else "#000000"
+            ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=colour, fontsize=7.5)
+    ax.set_xticks(np.arange(columns) + 0.5, panel.columns, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(np.arange(rows) + 0.5, panel.rows)
+    ax.set(xlabel=panel.x, ylabel=panel.y, aspect="equal")
+    ax.invert_yaxis()
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return figure
+
+
 def svg(figure: Figure, name: str, alt: str) -> str:
     """Returns the figure as an SVG element for a page, in the page's own text colour and font.
 
@@ -361,18 +536,20 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _panels(rows: int, columns: int, foot: float) -> tuple[Figure, Sequence[Axes]]:
+def _panels(
+    rows: int, columns: int, foot: float, size: tuple[float, float] = (WIDTH, HEIGHT)
+) -> tuple[Figure, Sequence[Axes]]:
     """Returns axes of equal size; margins in inches, since finding them takes half the time of a figure."""
     left, right, bottom, top = 0.7, 0.1, 0.45, 0.28
-    width, height = WIDTH * columns, HEIGHT * rows + foot
+    width, height = size[0] * columns, size[1] * rows + foot
     figure = Figure(figsize=(width, height))
     figure.subplots_adjust(
         left=left / width,
         right=1 - right / width,
         bottom=(bottom + foot) / height,
         top=1 - top / height,
-        wspace=(left + right) / (WIDTH - left - right),
-        hspace=(bottom + top) / (HEIGHT - bottom - top),
+        wspace=(left + right) / (size[0] - left - right),
+        hspace=(bottom + top) / (size[1] - bottom - top),
     )
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
