@@ -11,6 +11,7 @@ from surrogates.errors import InputError
 
 if TYPE_CHECKING:
     from bench.study import Run, Study
+    from surrogates.store import Table
 
 app = typer.Typer(
     help="Validate, compare and report: neural architecture search driven by large language models.",
@@ -20,12 +21,14 @@ app = typer.Typer(
 )
 check = typer.Typer(help="Check a published claim on a table of yours.", no_args_is_help=True)
 llm = typer.Typer(help="Language models on this machine.", no_args_is_help=True)
+data = typer.Typer(help="Benchmark tables of yours.", no_args_is_help=True)
 app.add_typer(check, name="check")
+app.add_typer(data, name="data")
 app.add_typer(llm, name="llm")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; by default reports/<name of the study>.")]
-Table = Annotated[Path, typer.Option(metavar="FILE", help="Parquet or CSV.")]
+TableFile = Annotated[Path, typer.Option(metavar="FILE", help="Parquet or CSV.")]
 Column = Annotated[
     list[str] | None, typer.Option(metavar="NAME=COL", help="What the table calls a column; can be repeated.")
 ]
@@ -162,7 +165,7 @@ def validate(
 
 @check.command("proxy-reliability")
 def proxy_reliability(
-    table: Table,
+    table: TableFile,
     arch: Annotated[str, typer.Option(metavar="COL", help="Column that names the architecture.")],
     replicates: Annotated[str, typer.Option(metavar="COL,COL[,COL...]", help="Columns of repeated scores.")],
     truth: Annotated[
@@ -179,7 +182,7 @@ def proxy_reliability(
 
 
 @check.command("cross-entropy-update")
-def cross_entropy_update(table: Table, column: Column = None, by: By = None, json: Json = False) -> None:
+def cross_entropy_update(table: TableFile, column: Column = None, by: By = None, json: Json = False) -> None:
     """Claim 1: does tuning do what the cross-entropy update does?
 
     Columns: cycle; before and after, the divergence KL(elites || generator) in nats before and after tuning. Optional:
@@ -190,7 +193,7 @@ def cross_entropy_update(table: Table, column: Column = None, by: By = None, jso
 
 @check.command("expected-quality")
 def expected_quality(
-    table: Table, column: Column = None, by: By = None, exact: Exact = False, json: Json = False
+    table: TableFile, column: Column = None, by: By = None, exact: Exact = False, json: Json = False
 ) -> None:
     """Claim 2: does expected quality never fall from cycle to cycle?
 
@@ -201,7 +204,7 @@ def expected_quality(
 
 
 @check.command("progress-certificate")
-def progress_certificate(table: Table, column: Column = None, by: By = None, json: Json = False) -> None:
+def progress_certificate(table: TableFile, column: Column = None, by: By = None, json: Json = False) -> None:
     """The progress certificate: is it shown that a tuning step raised the elite mass, and by what factor?
 
     Columns: log_ratio, log p(a) after less before tuning, in nats, of each held-out elite a. Optional: seed and cycle
@@ -211,7 +214,9 @@ def progress_certificate(table: Table, column: Column = None, by: By = None, jso
 
 
 @check.command("elite-mass")
-def elite_mass(table: Table, column: Column = None, by: By = None, exact: Exact = False, json: Json = False) -> None:
+def elite_mass(
+    table: TableFile, column: Column = None, by: By = None, exact: Exact = False, json: Json = False
+) -> None:
     """Claim 3: is the elite mass at least 1 - (1 - ρ_0)^t? Both readings.
 
     Columns: cycle, from t = 0; elite, whether a candidate is one, or, beside candidates, how many of them are, or with
@@ -221,7 +226,7 @@ def elite_mass(table: Table, column: Column = None, by: By = None, exact: Exact 
 
 
 @check.command("delta-validity")
-def delta_validity(table: Table, column: Column = None, by: By = None, json: Json = False) -> None:
+def delta_validity(table: TableFile, column: Column = None, by: By = None, json: Json = False) -> None:
     """Claim 4: are patches valid more often than full programs, by as much as their length predicts?
 
     Columns, a row a program: kind, "full" or "delta"; valid, 0 or 1; length in tokens or lines. Optional: matched,
@@ -231,13 +236,97 @@ def delta_validity(table: Table, column: Column = None, by: By = None, json: Jso
 
 
 @check.command("novelty-filter")
-def novelty_filter(table: Table, column: Column = None, by: By = None, json: Json = False) -> None:
+def novelty_filter(table: TableFile, column: Column = None, by: By = None, json: Json = False) -> None:
     """Claim 5: does the novelty filter prevent mode collapse?
 
     Columns: seed; cycle, the first before the filter had any effect; filter, 1 for on and 0 for off; entropy of the
     generator in nats. Optional: model and task.
     """
     _check("novelty-filter", table, column, by, json)
+
+
+@data.command()
+def add(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Official benchmark files, or tidy tables.")],
+    json: Json = False,
+) -> None:
+    """Convert benchmark files, once; can be interrupted and repeated.
+
+    Understood: NAS-Bench-201 (.pth), NATS-Bench topology (folder), TransNAS-Bench-101 (.pth), tidy Parquet or CSV.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from surrogates import formats, store
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    added = []
+    for path in paths:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            shown = bar.add_task(path.name)
+            source = formats.recognise(path)
+            added += store.add(
+                source,
+                lambda step, made, of, bar=bar, shown=shown, name=path.name: bar.update(
+                    shown, description=f"{name}: {step}", completed=made, total=of
+                ),
+            )
+    _show([_table_row(table) for table in added], json)
+
+
+@data.command("ls")
+def list_data(json: Json = False) -> None:
+    """List the tables that were added."""
+    from surrogates import store
+
+    rows = [_table_row(store.open_stored(name)) for name in store.names()]
+    if not rows and not json:
+        typer.echo("no tables were added; nascent data add PATH", err=True)
+    _show(rows, json)
+
+
+@data.command()
+def verify(
+    tables: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Tables; by default all.")] = None,
+) -> None:
+    """Compare tables with their checksums."""
+    from surrogates import store
+
+    for name in tables or store.names():
+        typer.echo(f"{name}: {store.verify(name).sha256} ok")
+
+
+@data.command()
+def remove(tables: Annotated[list[str], typer.Argument(metavar="NAME...", help="Tables.")]) -> None:
+    """Remove tables that were added; the files they were converted from stay."""
+    from surrogates import store
+
+    for name in tables:
+        store.remove(name)
+
+
+@app.command()
+def landscape(
+    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK")],
+    out: Annotated[Path | None, typer.Option(help="Folder; by default reports/landscape/<benchmark>.")] = None,
+    json: Json = False,
+) -> None:
+    """Write what a benchmark looks like: scores, correlations between tasks, locality, fitness against distance."""
+    from rich.console import Console
+
+    from analysis.landscape import measure
+    from surrogates.benchmarks import benchmarks
+
+    asked = benchmarks.get(benchmark)
+    console = Console(stderr=True)
+    with console.status(benchmark) as status:
+        found = measure(asked, status.update)
+        page = found.write(out or Path("reports") / "landscape" / benchmark)
+    if json:
+        _show(found.rows(), json)
+    else:
+        typer.echo(page)
 
 
 @app.command()
@@ -323,6 +412,23 @@ def _check(claim: str, table: Path, renamed: list[str] | None, by: str | None, j
             raise InputError(f"--column {pair}: expected NAME=COL, e.g. quality=accuracy")
         columns[name] = column
     _show(run_check(claim, table, columns, None if by is None else _names(by), exact), json)
+
+
+def _table_row(table: "Table") -> dict[str, Any]:
+    missing = {name: count for name, count in table.missing.items() if count}
+    return {
+        "benchmark": table.benchmark,
+        "space": table.space,
+        "architectures": table.architectures,
+        "columns": len(table.columns),
+        "missing values": missing,
+        "MB": round(table.values.nbytes / 1e6, 1),
+        "format": table.format,
+        "source": table.source,
+        "source SHA-256": table.source_sha256,
+        "added": table.added,
+        "SHA-256": table.sha256,
+    }
 
 
 def _names(listed: str) -> list[str]:

@@ -104,7 +104,7 @@ class Table(NamedTuple):
         space: Name of the search space.
         format: What it was converted from, for a reader.
         source: The path it was converted from.
-        source_sha256: SHA-256 of the content of the source's files, one after the other.
+        source_sha256: SHA-256 of the source's file, or of names, sizes and contents of its files.
         added: When, ISO 8601, UTC.
         nascent: The version that converted it.
         architectures: How many architectures have at least one value.
@@ -215,7 +215,10 @@ def add(source: Source, progress: Callable[[str, int, int], None] = lambda step,
     """
     from filelock import FileLock
 
-    digest = _digest(source, progress)
+    try:
+        digest = _digest(source, progress)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read: {error.strerror}") from error
     try:
         _folder().mkdir(parents=True, exist_ok=True)
         with FileLock(_folder() / ".lock"):
@@ -235,6 +238,8 @@ def _digest(source: Source, progress: Callable[[str, int, int], None]) -> str:
     files = source.files()
     size, made, digest = sum(file.stat().st_size for file in files), 0, hashlib.sha256()
     for path in files:
+        if len(files) > 1:
+            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
         with path.open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)

@@ -80,6 +80,10 @@ def test_a_query_answers_what_the_benchmark_says(analog):
         (["query", "analog-nasbench", "clean", CELL, "--split", "test"], "no test scores"),
         (["query", "analog-nasbench", "clean", CELL, "--fidelity", "12"], "fidelity 12"),
         (["query", "analog-nasbench", "clean", CELL, "--seed", "7"], "seed 7"),
+        (["data", "add", "none.pth"], "there is no file or folder none.pth"),
+        (["data", "verify", "mine"], "unknown table 'mine'"),
+        (["data", "remove", "mine"], "unknown table 'mine'"),
+        (["landscape", "analog-nasbnch"], "did you mean 'analog-nasbench'"),
         (["ls", "method"], "methods"),
         (["run", "nowhere.toml"], "unknown study"),
         (["validate", "quikstart"], "did you mean 'quickstart'"),
@@ -108,6 +112,20 @@ def test_a_claim_is_checked_on_a_table(tmp_path):
     done = nascent("check", "expected-quality", "--table", tmp_path / "t.csv", *names, "--exact", "--json")
     (found,) = json.loads(done.stdout)
     assert (found["verdict"], found["n"], found["falls"]) == ("confirmed", 3, 0)
+
+
+def test_a_table_is_added_listed_verified_asked_and_removed(tmp_path):
+    home = {**os.environ, "NASCENT_HOME": str(tmp_path / "home")}
+    (tmp_path / "Mine.csv").write_text(f"space,arch,task,split,score\nnas_bench_201,{CELL},t,validation,3.5\n")
+    (added,) = json.loads(nascent("data", "add", tmp_path / "Mine.csv", "--json", env=home).stdout)
+    assert (added["benchmark"], added["architectures"]) == ("mine", 1)
+    assert json.loads(nascent("data", "ls", "--json", env=home).stdout) == [added]
+    assert "mine" in nascent("ls", "benchmarks", env=home).stdout
+    assert nascent("data", "verify", env=home).stdout == f"mine: {added['SHA-256']} ok\n"
+    (row,) = json.loads(nascent("query", "mine", "t", CELL, "--json", env=home).stdout)
+    assert row["validation"] == 3.5
+    assert nascent("data", "remove", "mine", env=home).returncode == 0
+    assert json.loads(nascent("data", "ls", "--json", env=home).stdout) == []
 
 
 def test_debug_shows_the_traceback(tmp_path):
