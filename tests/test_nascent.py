@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+import nascent as front_door
+
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|nor_conv_1x1~1|avg_pool_3x3~2|"
 
 STUDY = """
@@ -23,6 +25,20 @@ budget = { evaluations = 5 }
 def nascent(*arguments, **options):
     command = [sys.executable, "-m", "nascent", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """Calls the front door without a process of its own, which would cost a second."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nascent", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            front_door.main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), said.out, said.err)
+
+    return call
 
 
 @pytest.fixture
@@ -54,16 +70,16 @@ def test_the_core_pulls_in_neither_torch_nor_vllm_nor_openai(module):
 
 
 @pytest.mark.parametrize("kind", ["methods", "benchmarks", "spaces", "models", "claims", "studies"])
-def test_every_kind_is_listed_as_a_table_and_as_json(kind):
-    listed = json.loads(nascent("ls", kind, "--json").stdout)
+def test_every_kind_is_listed_as_a_table_and_as_json(kind, here):
+    listed = json.loads(here("ls", kind, "--json").stdout)
     assert all("name" in row for row in listed)
-    table = nascent("ls", kind)
+    table = here("ls", kind)
     assert table.returncode == 0
     assert listed[0]["name"] in table.stdout
 
 
-def test_a_query_answers_what_the_benchmark_says(analog):
-    (row,) = json.loads(nascent("query", "analog-nasbench", "clean", CELL, "--json").stdout)
+def test_a_query_answers_what_the_benchmark_says(analog, here):
+    (row,) = json.loads(here("query", "analog-nasbench", "clean", CELL, "--json").stdout)
     scores = analog.query([analog.space.parse(CELL)], "clean")
     assert row["validation"] == scores.validation[0]
     assert row["test"] is None
@@ -96,8 +112,9 @@ def test_a_query_answers_what_the_benchmark_says(analog):
         (["check", "expected-quality", "--table", "none.csv", "--column", "quality"], "expected NAME=COL"),
     ],
 )
-def test_bad_input_is_one_clear_error_with_exit_code_2(arguments, message, tmp_path):
-    done = nascent(*arguments, cwd=tmp_path)
+def test_bad_input_is_one_clear_error_with_exit_code_2(arguments, message, tmp_path, monkeypatch, here):
+    monkeypatch.chdir(tmp_path)
+    done = here(*arguments)
     assert done.returncode == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
@@ -105,27 +122,27 @@ def test_bad_input_is_one_clear_error_with_exit_code_2(arguments, message, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_a_claim_is_checked_on_a_table(tmp_path):
+def test_a_claim_is_checked_on_a_table(tmp_path, here):
     lines = ["seed,t,acc", *(f"{seed},{t},{0.5 + 0.1 * t}" for seed in range(3) for t in range(3))]
     (tmp_path / "t.csv").write_text("\n".join(lines))
     names = ["--column", "quality=acc", "--column", "cycle=t"]
-    done = nascent("check", "expected-quality", "--table", tmp_path / "t.csv", *names, "--exact", "--json")
+    done = here("check", "expected-quality", "--table", tmp_path / "t.csv", *names, "--exact", "--json")
     (found,) = json.loads(done.stdout)
     assert (found["verdict"], found["n"], found["falls"]) == ("confirmed", 3, 0)
 
 
-def test_a_table_is_added_listed_verified_asked_and_removed(tmp_path):
-    home = {**os.environ, "NASCENT_HOME": str(tmp_path / "home")}
+def test_a_table_is_added_listed_verified_asked_and_removed(tmp_path, monkeypatch, here):
+    monkeypatch.setenv("NASCENT_HOME", str(tmp_path / "home"))
     (tmp_path / "Mine.csv").write_text(f"space,arch,task,split,score\nnas_bench_201,{CELL},t,validation,3.5\n")
-    (added,) = json.loads(nascent("data", "add", tmp_path / "Mine.csv", "--json", env=home).stdout)
+    (added,) = json.loads(here("data", "add", tmp_path / "Mine.csv", "--json").stdout)
     assert (added["benchmark"], added["architectures"]) == ("mine", 1)
-    assert json.loads(nascent("data", "ls", "--json", env=home).stdout) == [added]
-    assert "mine" in nascent("ls", "benchmarks", env=home).stdout
-    assert nascent("data", "verify", env=home).stdout == f"mine: {added['SHA-256']} ok\n"
-    (row,) = json.loads(nascent("query", "mine", "t", CELL, "--json", env=home).stdout)
+    assert json.loads(here("data", "ls", "--json").stdout) == [added]
+    assert "mine" in here("ls", "benchmarks").stdout
+    assert here("data", "verify").stdout == f"mine: {added['SHA-256']} ok\n"
+    (row,) = json.loads(here("query", "mine", "t", CELL, "--json").stdout)
     assert row["validation"] == 3.5
-    assert nascent("data", "remove", "mine", env=home).returncode == 0
-    assert json.loads(nascent("data", "ls", "--json", env=home).stdout) == []
+    assert here("data", "remove", "mine").returncode == 0
+    assert json.loads(here("data", "ls", "--json").stdout) == []
 
 
 def test_debug_shows_the_traceback(tmp_path):
@@ -141,8 +158,8 @@ def test_a_study_with_an_error_starts_nothing(study, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_validation_counts_runs_without_running(study, tmp_path):
-    (row,) = json.loads(nascent("validate", study, "--json").stdout)
+def test_validation_counts_runs_without_running(study, tmp_path, here):
+    (row,) = json.loads(here("validate", study, "--json").stdout)
     assert row == {
         "study": "small",
         "method": "random_search",
