@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench setup llm develop
+.PHONY: demo test lint bench setup llm develop surrogates
 
 setup: .venv/installed
 
@@ -34,3 +34,9 @@ lint: develop
 
 bench: develop
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/perf --benchmark-only
+
+# Fits the surrogates to the exact tables in the folder DATA, and reports how good they are.
+DATA ?= ../shared/data
+surrogates: develop
+	$(BIN)/python -m surrogates.fit $(DATA)
+	$(BIN)/python -m analysis.surrogate_report $(DATA) --out reports/surrogates

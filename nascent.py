@@ -132,8 +132,12 @@ def query(
         raise InputError(f"{benchmark}/{task} has no {split} scores; it has {', '.join(described.splits)}")
     columns = [split.value] if split else scores._fields
     row: dict[str, Any] = {"benchmark": benchmark, "kind": asked.kind, "task": task, "arch": asked.space.format(parsed)}
-    row |= {"metric": described.metric, "unit": described.unit}
-    row |= {name: value if value == value else None for name in columns for value in getattr(scores, name).tolist()}
+    row |= {"metric": f"negative {described.metric}" if described.negated else described.metric, "unit": described.unit}
+    found = {name: getattr(scores, name) for name in columns}
+    if not split:
+        units = asked.objective_units
+        found |= {f"{name} ({units[name]})": values for name, values in asked.objectives([parsed], task).items()}
+    row |= {name: value if value == value else None for name, values in found.items() for value in values.tolist()}
     _show([row | {"note": asked.note}], json)
 
 

@@ -76,6 +76,7 @@ class Benchmark(ABC):
         tasks: The tasks by name.
         note: What every reader of a figure made from it must know; "" for nothing.
         source: Publication and licence.
+        objective_units: Units of the further `objectives`, by their names.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Benchmark(ABC):
     tasks: Mapping[str, Task]
     note: str = ""
     source: str = ""
+    objective_units: Mapping[str, str] = {}
 
     @abstractmethod
     def query(
@@ -110,6 +112,16 @@ class Benchmark(ABC):
     @abstractmethod
     def checksum(self) -> str:
         """Hexadecimal SHA-256 of the data behind the scores."""
+
+    def objectives(self, archs: Sequence[Arch] | NDArray[np.integer], task: str) -> dict[str, NDArray[np.float64]]:
+        """Returns what else is known of the architectures, e.g. latency on a device: each of shape (n,), by name.
+
+        Raises:
+            InputError: No such task, or an architecture that is not of `space`.
+        """
+        self.task(task)
+        self.space.index(archs)
+        return {}
 
     def task(self, name: str, where: str = "") -> Task:
         """Returns the task called `name`, or raises an `InputError` with the nearest name."""

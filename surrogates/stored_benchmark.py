@@ -10,7 +10,7 @@ from surrogates.benchmark import Benchmark, Scores, Split, Task
 from surrogates.errors import InputError
 from surrogates.space import Arch
 from surrogates.spaces import spaces
-from surrogates.store import Column, Table
+from surrogates.store import Column, Table, names, open_stored
 
 
 class StoredBenchmark(Benchmark):
@@ -153,3 +153,20 @@ class StoredBenchmark(Benchmark):
     def checksum(self) -> str:
         """Hexadecimal SHA-256 of the values' file, taken when the table was converted."""
         return self._stored.sha256
+
+
+def table_or(
+    surrogate: Benchmark, tasks: Mapping[str, Task], source: str, kind: type[StoredBenchmark] = StoredBenchmark
+) -> Benchmark:
+    """Returns the benchmark on its exact table if the user added one, else the surrogate.
+
+    Args:
+        surrogate: What answers without a table.
+        tasks: Metric and unit of the table's tasks.
+        source: Publication and licence of the table.
+        kind: What answers from the table.
+
+    Raises:
+        InputError: The table is damaged.
+    """
+    return kind(open_stored(surrogate.name), tasks, source) if surrogate.name in names() else surrogate

@@ -76,10 +76,10 @@ def test_unknown_values_are_nan_and_known_ones_are_not(case):
     np.testing.assert_array_equal(~np.isnan(answer.seconds), scored & task.seconds)
     for values in answer:
         assert not np.isinf(values).any()
-    limit = 100 if task.unit == "%" else 1
     for values in (answer.validation, answer.test):
         known = values[~np.isnan(values)]
-        assert ((known >= 0) & (known <= limit)).all()
+        assert task.unit == "" or ((known >= 0) & (known <= (100 if task.unit == "%" else 1))).all()
+        assert not task.negated or (known <= 0).all()
     for values in (answer.seconds, answer.latency, answer.parameters, answer.flops):
         assert (values[~np.isnan(values)] >= 0).all()
 
