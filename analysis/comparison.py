@@ -126,22 +126,24 @@ def _control(method: str) -> str:
 def _anytime(study: Study) -> Section:
     section = Section("Regret over the budget")
     for axis, words in _AXES.items():
-        if not trajectories.known(study.incumbents, axis):
-            if axis == "seconds":
-                names = sorted({b for b, _ in study.places})
-                verb = "publishes" if len(names) == 1 else "publish"
-                section.notes.append(
-                    f"There is no figure over simulated training time: {listed(names)} {verb} no training times."
-                )
+        places = [p for p in study.places if axis != "seconds" or benchmarks.get(p[0]).task(p[1]).seconds]
+        if untimed := sorted({benchmark for benchmark, _ in set(study.places) - set(places)}):
+            verb = "publishes" if len(untimed) == 1 else "publish"
+            section.notes.append(
+                f"There is no figure over simulated training time: {listed(untimed)} {verb} no training times."
+                if not places
+                else f"Not over simulated training time: {listed(untimed)} {verb} no training times."
+            )
+        if not places or not trajectories.known(study.incumbents, axis):
             continue
         labels = [label for label in study.labels if axis != "tokens" or _asks(study, label)]
         panels = []
-        for place in study.places:
+        for place in places:
             task = benchmarks.get(place[0]).task(place[1])
             unit = "% points" if task.unit == "%" else task.metric
             curves = _curves(study, labels, axis, [place], "regret")
             panels.append(Panel(" / ".join(place), words, f"{task.reported} regret ({unit})", curves))
-        shared = study.shared(labels)
+        shared = [place for place in study.shared(labels) if place in places]
         if len(shared) > 1:
             curves = _curves(study, labels, axis, shared, "normalised")
             panels.append(Panel(f"all {len(shared)} tasks", words, "normalised regret", curves))

@@ -296,13 +296,16 @@ def estimates(rows: Sequence[Row], x: str, reference: float | None = None, legen
         reference: Where a vertical line stands.
         legend: Whether the names of the points are explained.
     """
-    figure, ax = _figure(1.1 * WIDTH, 0.8 + 0.4 * len(rows))
+    step = 0.068  # inches between the points of a line
+    most = max([2, *(len(row.points) for row in rows)])
+    height = 0.4 + step * (most - 2)
+    figure, ax = _figure(1.1 * WIDTH, 0.8 + height * len(rows))
     named: dict[str, Line2D] = {}
     for i, row in enumerate(rows):
         ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
-        ax.text(0, i - 0.2, row.title, va="bottom", ha="left", bbox=ground)
+        ax.text(0, i - 0.08 / height, row.title, va="bottom", ha="left", bbox=ground)
         for j, (name, colour, estimate) in enumerate(row.points):
-            y = i + 0.17 * j
+            y = i + step / height * j
             ax.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
             marker: Any = {"markerfacecolor": PAPER if j else colour, "markeredgecolor": colour}
             (point,) = ax.plot([estimate.value], [y], "o", markersize=5, label=name, **marker)
@@ -310,11 +313,16 @@ def estimates(rows: Sequence[Row], x: str, reference: float | None = None, legen
     if reference is not None:
         ax.axvline(reference, color=INK, linewidth=0.7, zorder=0)
     lowest = np.fmin.reduce([0, *(estimate.low for row in rows for _, _, estimate in row.points)])
-    ax.set(xlim=(lowest - 0.02, 1.02), ylim=(len(rows) - 0.45, -0.85), xlabel=x, yticks=[])
+    ax.set(
+        xlim=(lowest - 0.02, 1.02),
+        ylim=(len(rows) - 1 + (step * most + 0.08) / height, -0.34 / height),
+        xlabel=x,
+        yticks=[],
+    )
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
     if legend and len(named) > 1:
-        figure.legend(handles=list(named.values()), loc="outside lower center", ncols=len(named))
+        figure.legend(handles=list(named.values()), loc="outside lower center", ncols=2)
     return figure
 
 
