@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis import figures, statistics, trajectories
 from analysis.figures import Curve, Panel, Row
-from analysis.sections import INTERVALS, Section, Study, counted, exhibit, listed
+from analysis.sections import INTERVALS, Drawing, Section, Study, counted, exhibit, listed
 from analysis.statistics import Comparison, Estimate
 from analysis.tables import Table, number
 from analysis.trajectories import Axis
@@ -159,7 +159,9 @@ def _anytime(study: Study) -> Section:
             return figures.anytime(panels, study.look, legend)
 
         caption = " ".join([caption, *study.notes])
-        section.exhibits.append(exhibit(study, f"regret_over_{axis}", caption, draw, described, labels))
+        section.exhibits.append(
+            exhibit(Drawing(f"regret_over_{axis}", caption, draw, described, labels), study.folder, study.look)
+        )
     return section
 
 
@@ -281,7 +283,9 @@ def _rank(study: Study, section: Section, n: int, normalised: Mapping[str, pd.Da
         "tests over seeds have more to say, but of these tasks only."
     )
     alt = [(None, f"Average ranks: {told}.")]
-    section.exhibits.append(exhibit(study, f"critical_difference_at_{n}", caption, draw, alt))
+    section.exhibits.append(
+        exhibit(Drawing(f"critical_difference_at_{n}", caption, draw, alt), study.folder, study.look)
+    )
 
 
 def _headline(n: int, overall: Mapping[str, Estimate], pairs: pd.DataFrame, tasks: int) -> str:
@@ -362,7 +366,7 @@ def _against_controls(study: Study, found: Sequence[Control]) -> Section:
         f"{INTERVALS}. At .5, the line, they are alike. {study.seeds(study.labels)}"
     )
     alt = [(lines, f"Probability of improvement: {told}.")]
-    section.exhibits.append(exhibit(study, "controls", caption, draw, alt))
+    section.exhibits.append(exhibit(Drawing("controls", caption, draw, alt), study.folder, study.look))
     return section
 
 

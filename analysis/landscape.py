@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, diags_array
@@ -25,7 +24,7 @@ from analysis import figures
 from analysis.figures import COLOURS, HeatMap, Look, Row, Small, Trace
 from analysis.page import render
 from analysis.results import write as write_file
-from analysis.sections import Exhibit, Section
+from analysis.sections import Drawing, Section, exhibit
 from analysis.statistics import LEVEL, Band, Estimate
 from analysis.tables import Table, number
 from surrogates.benchmark import Benchmark
@@ -61,24 +60,6 @@ LOOK = {"validation": Look(COLOURS[0], "-"), "test": Look(COLOURS[1], "--")}
 Array = NDArray[np.float64]
 Key = tuple[str, str]
 """A task and a split."""
-
-
-class Drawing(NamedTuple):
-    """A figure to be drawn.
-
-    Attributes:
-        name: Name of its files.
-        caption: The caption.
-        draw: Draws panels, with or without a legend.
-        panels: The panels' data, each with its description in words.
-        labels: What to explain in the page's legend; empty: each SVG has its own legend.
-    """
-
-    name: str
-    caption: str
-    draw: Callable[[Sequence[Any], bool], Figure]
-    panels: Sequence[tuple[Any, str]]
-    labels: Sequence[str] = ()
 
 
 class Part(NamedTuple):
@@ -122,7 +103,7 @@ class Landscape(NamedTuple):
         for part in self.parts:
             for table in part.tables:
                 table.save(folder / "tables")
-            exhibits = [_exhibit(drawing, folder) for drawing in part.drawings]
+            exhibits = [exhibit(drawing, folder, LOOK) for drawing in part.drawings]
             sections.append(Section(part.title, list(part.notes), exhibits, list(part.tables)))
         page = render(
             "landscape",
@@ -367,16 +348,6 @@ def _standardised(values: Array) -> Array:
 def _top(scores: Array, share: float) -> NDArray[np.bool_]:
     """Returns which are among the best share, with all that tie with its last."""
     return scores >= np.sort(scores)[-max(1, round(share * len(scores)))]
-
-
-def _exhibit(drawing: Drawing, folder: Path) -> Exhibit:
-    figures.save(drawing.draw([data for data, _ in drawing.panels], True), folder / "figures", drawing.name)
-    drawn = [
-        Markup(figures.svg(drawing.draw([data], not drawing.labels), f"{drawing.name}-{i}", alt))  # its text escaped
-        for i, (data, alt) in enumerate(drawing.panels)
-    ]
-    legend = [(Markup(figures.key(LOOK[label])), label) for label in drawing.labels]
-    return Exhibit(drawing.name, drawing.caption, drawn, legend)
 
 
 def _caption(benchmark: Benchmark, text: str) -> str:

@@ -13,7 +13,7 @@ from analysis.comparison import Headline
 from analysis.figures import Reliability, Row
 from analysis.page import render
 from analysis.proxy_reliability import SHARES, check_proxy_reliability
-from analysis.sections import INTERVALS, Section, Study, counted, exhibit, listed
+from analysis.sections import INTERVALS, Drawing, Section, Study, counted, exhibit, listed
 from analysis.statistics import Estimate
 from analysis.tables import Table, number
 from bench.methods import methods
@@ -167,7 +167,11 @@ def _language(study: Study) -> Section:
         f"their run had not proposed before (new, open): mean over runs with {INTERVALS}; n = {counted_runs} runs a "
         "line."
     )
-    section.exhibits.append(exhibit(study, "proposals", caption, draw, [(lines, f"Share of proposals. {told}.")]))
+    section.exhibits.append(
+        exhibit(
+            Drawing("proposals", caption, draw, [(lines, f"Share of proposals. {told}.")]), study.folder, study.look
+        )
+    )
     caption = (
         "What the language models cost, summed over runs. Seconds per request run from request to answer, waiting for "
         "other requests included. Valid and new: shares of proposals as in the figure."
@@ -259,7 +263,7 @@ def _claims(study: Study) -> tuple[Section, list[dict[str, Any]]]:
         "intervals, and what claim 6 predicts from the signal-to-noise ratio of all: the published closed form, and "
         f"its extension to a truncated normal distribution; n = {sizes} architectures at the full share."
     )
-    section.exhibits.append(exhibit(study, "proxy_reliability", caption, draw, panels))
+    section.exhibits.append(exhibit(Drawing("proxy_reliability", caption, draw, panels), study.folder, study.look))
     numbers = pd.DataFrame(rows)
     unknown = [column for column in numbers.columns if column not in ("task", "top_share", "verdict")]
     numbers[unknown] = numbers[unknown].apply(pd.to_numeric)

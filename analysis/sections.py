@@ -34,6 +34,24 @@ class Exhibit(NamedTuple):
     legend: Sequence[tuple[Markup, str]] = ()
 
 
+class Drawing(NamedTuple):
+    """A figure to be drawn.
+
+    Attributes:
+        name: Name of its files.
+        caption: The caption.
+        draw: Draws panels, with or without a legend.
+        panels: The panels' data, each with its description in words.
+        labels: What to explain in the page's legend; empty: each SVG has its own legend.
+    """
+
+    name: str
+    caption: str
+    draw: Callable[[Sequence[Any], bool], Figure]
+    panels: Sequence[tuple[Any, str]]
+    labels: Sequence[str] = ()
+
+
 @dataclass
 class Section:
     """A part of the page."""
@@ -118,30 +136,21 @@ class Study:
         return {label: found[label][tasks] for label in chosen}
 
 
-def exhibit(
-    study: Study,
-    name: str,
-    caption: str,
-    draw: Callable[[Sequence[Any], bool], Figure],
-    panels: Sequence[tuple[Any, str]],
-    labels: Sequence[str] = (),
-) -> Exhibit:
-    """Writes a figure's files, and returns it for the page, there one SVG a panel.
+def exhibit(drawing: Drawing, folder: Path, look: Mapping[str, figures.Look]) -> Exhibit:
+    """Writes a figure's files to the folder `figures`, and returns it for the page, there one SVG a panel.
 
     Args:
-        study: The study.
-        name: Name of the files.
-        caption: The caption.
-        draw: Draws panels, with or without a legend.
-        panels: The panels' data, each with its description in words.
-        labels: Methods to explain in the page's legend; empty: each SVG has its own legend.
+        drawing: The figure.
+        folder: Where the page lies.
+        look: How the drawing's labels are drawn.
     """
-    figures.save(draw([data for data, _ in panels], True), study.folder / "figures", name)
+    figures.save(drawing.draw([data for data, _ in drawing.panels], True), folder / "figures", drawing.name)
     drawn = [
-        Markup(figures.svg(draw([data], not labels), f"{name}-{i}", alt))  # our own markup, its text escaped
-        for i, (data, alt) in enumerate(panels)
+        Markup(figures.svg(drawing.draw([data], not drawing.labels), f"{drawing.name}-{i}", alt))  # its text escaped
+        for i, (data, alt) in enumerate(drawing.panels)
     ]
-    return Exhibit(name, caption, drawn, [(Markup(figures.key(study.look[label])), label) for label in labels])
+    legend = [(Markup(figures.key(look[label])), label) for label in drawing.labels]
+    return Exhibit(drawing.name, drawing.caption, drawn, legend)
 
 
 def listed(names: Sequence[str]) -> str:

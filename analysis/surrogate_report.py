@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -36,7 +35,7 @@ from analysis.search_fidelity import (
     search_both,
     verdicts,
 )
-from analysis.sections import Exhibit, counted, listed
+from analysis.sections import Drawing, Exhibit, counted, exhibit, listed
 from analysis.statistics import LEVEL, RESAMPLES, Band, Estimate
 from analysis.tables import Table, number
 from surrogates import fit, store
@@ -60,18 +59,11 @@ _TWO_SEEDS = {
 }
 """Split and column of the results of single training seeds; "mean": validation and test together."""
 
-GRADIENT_BOOSTING = {"cifar10": 0.894, "cifar100": 0.895, "ImageNet16-120": 0.904}
-"""Kendall's tau of gradient boosting on one-hot operations, on held-out architectures: what the surrogates had to beat.
-
-Measured before they were fitted, without an interval; not measured again here.
-"""
-
 FOLDS = {
     "isomorphism": ("unseen isomorphism classes", COLOURS[0]),
     "random": ("unseen architectures", COLOURS[5]),
     "region": ("unseen regions", COLOURS[1]),
     "two seeds": ("two training seeds", COLOURS[2]),
-    "gradient boosting": ("gradient boosting", COLOURS[3]),
     "rule": ("a rule", COLOURS[4]),
 }
 """How ways to hold out, and what surrogates are held against, are called and drawn."""
@@ -174,35 +166,6 @@ class Part(NamedTuple):
     folded: Mapping[str, Table]
 
 
-class Drawing(NamedTuple):
-    """A figure to be drawn.
-
-    Attributes:
-        name: Name of its files.
-        caption: The caption.
-        draw: Draws panels, with or without a legend.
-        panels: The panels' data, each with its description in words.
-        labels: What to explain in the page's legend.
-    """
-
-    name: str
-    caption: str
-    draw: Callable[[Sequence[Any], bool], Figure]
-    panels: Sequence[tuple[Any, str]]
-    labels: Sequence[str] = ()
-
-
-def _exhibit(drawing: Drawing, folder: Path) -> Exhibit:
-    """Writes a figure's files, and returns it for the page, there one SVG a panel."""
-    figures.save(drawing.draw([data for data, _ in drawing.panels], True), folder / "figures", drawing.name)
-    drawn = [
-        Markup(figures.svg(drawing.draw([data], not drawing.labels), f"{drawing.name}-{i}", alt))  # its text escaped
-        for i, (data, alt) in enumerate(drawing.panels)
-    ]
-    legend = [(Markup(figures.key(LOOK[label])), label) for label in drawing.labels]
-    return Exhibit(drawing.name, drawing.caption, drawn, legend)
-
-
 def _columns(name: str, estimate: Estimate) -> dict[str, float]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
@@ -244,7 +207,6 @@ def quality(surrogate: FittedBenchmark, references: Sequence[Mapping[str, Any]],
     words, ways = about["measures"], {way: about["folds"][way] for way in ("isomorphism", "random", "region")}
     if references:
         ways["two seeds"] = "the result of training seed 888 predicted to be that of 777 (mean: of validation and test)"
-        ways["gradient boosting"] = "on one-hot operations, measured before the surrogates were fitted"
     held_out = _wide(scores[predictions], ["task", "split", "fidelity", "folds", "n"], "value")
     tables = [
         Table(
@@ -255,9 +217,9 @@ def quality(surrogate: FittedBenchmark, references: Sequence[Mapping[str, Any]],
             held_out.assign(fidelity=held_out["fidelity"].replace(0, None)),  # there is only one
         )
     ]
-    exhibits, folded = [_exhibit(_rank_correlations(surrogate, ranks), folder)], {}
+    exhibits, folded = [exhibit(_rank_correlations(surrogate, ranks), folder, LOOK)], {}
     if not noise.empty:
-        exhibits.append(_exhibit(_coverage(name, noise), folder))
+        exhibits.append(exhibit(_coverage(name, noise), folder, LOOK))
         caption = (
             f"The model of the training noise. Coverage: {words['coverage']}. isomorphic/seeds: "
             f"{words['isomorphic/seeds']}. 95% bootstrap intervals over architectures, and over isomorphism "
@@ -302,8 +264,7 @@ def _rank_correlations(surrogate: FittedBenchmark, frame: pd.DataFrame) -> Drawi
     if "two seeds" in set(frame["folds"]):
         caption += (
             " For comparison: one training seed as prediction of another (but for cifar10, of validation and test "
-            "together; the table is a mean over one to three seeds, so its noise is less), and gradient boosting on "
-            "one-hot operations, measured earlier and without interval."
+            "together; the table is a mean over one to three seeds, so its noise is less)."
         )
 
     def draw(panels: Sequence[Sequence[Row]], legend: bool) -> Figure:
@@ -374,7 +335,7 @@ def searches(
     found["same order of means"] = found["task"].map(same)
     name, n = table.name, f"n = {SEEDS} seeds a method and task."
     exhibits = [
-        _exhibit(drawing, folder) for drawing in (_curves(name, pairs, rng), _agreement(name, regret, transfer))
+        exhibit(drawing, folder, LOOK) for drawing in (_curves(name, pairs, rng), _agreement(name, regret, transfer))
     ]
     tables = [
         Table(
@@ -639,14 +600,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="folder of the extracts of the exact tables")
     parser.add_argument("--out", type=Path, default=Path("reports") / "surrogates", help="folder to write to")
     given = parser.parse_args(arguments)
-    boosting = [
-        {"task": task, "split": "validation", "fidelity": 200, "folds": "gradient boosting", "measure": "Kendall tau"}
-        | {"value": value, "low": np.nan, "high": np.nan, "n": NAS_BENCH_201.space.size}
-        for task, value in GRADIENT_BOOSTING.items()
-    ]
     surrogates = {s.name: s for s in (NAS_BENCH_201, TRANS_NAS_BENCH_101_MICRO, TRANS_NAS_BENCH_101_MACRO)}
     try:
-        tables, references = exact_tables(given.data), [*two_seeds(given.data), *boosting]
+        tables, references = exact_tables(given.data), two_seeds(given.data)
         page = write(tables, surrogates, references, given.out, lambda line: print(line, file=sys.stderr))
     except InputError as error:
         parser.exit(2, f"{error}\n")
