@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -130,14 +131,22 @@ class Benchmark(ABC):
         return self.tasks[name]
 
     def scores(self, task: str, split: Split) -> NDArray[np.float64]:
-        """Returns the scores of all architectures at full fidelity, in the order of `space.enumerate()`.
+        """Returns the scores of all architectures at full fidelity, in the order of `space.enumerate()`; read-only.
 
         Raises:
             InputError: The task has no such split.
         """
         if split not in self.task(task).splits:
             raise InputError(f"{self.name}/{task} has no {split} scores; it has {', '.join(self.tasks[task].splits)}")
-        return getattr(self.query(self.space.enumerate(), task), split)
+        if (task, split) not in self._whole:
+            found = getattr(self.query(self.space.enumerate(), task), split)
+            found.flags.writeable = False
+            self._whole[task, split] = found
+        return self._whole[task, split]
+
+    @cached_property
+    def _whole(self) -> dict[tuple[str, Split], NDArray[np.float64]]:
+        return {}
 
     def optimum(self, task: str, split: Split) -> tuple[Arch, float]:
         """Returns an architecture with the highest score of all, and that score."""

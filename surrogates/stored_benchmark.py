@@ -33,7 +33,6 @@ class StoredBenchmark(Benchmark):
         self.space = spaces.get(table.space)
         self.source = source or f"{table.format}, added from {table.source}"
         self._stored = table
-        self._whole: dict[tuple[str, Split], NDArray[np.float64]] = {}
         self._places: dict[tuple[str, str, int], list[int]] = {}
         for place, column in enumerate(table.columns):
             self._places.setdefault(column[:3], []).append(place)
@@ -62,7 +61,11 @@ class StoredBenchmark(Benchmark):
                 f"The table publishes no split on {', '.join(one_split)}: methods search on the very score that is "
                 "reported."
             )
-        unknown = {name: int(np.isnan(self.scores(name, "validation")).sum()) for name in self.tasks}
+        every = np.arange(self.space.size)
+        unknown = {
+            name: int(np.isnan(self._take(*self._address(task, None), "validation", None, every)).sum())
+            for name, task in self.tasks.items()
+        }
         if any(unknown.values()):
             listed = ", ".join(f"{name} {count:,}" for name, count in unknown.items() if count)
             notes.append(f"Architectures of {self.space.size:,} without a score: {listed}.")
@@ -73,7 +76,7 @@ class StoredBenchmark(Benchmark):
         return task.name, (fidelity or task.fidelities[-1]) if task.fidelities else 0
 
     def _take(
-        self, task: str, field: str, fidelity: int, seed: int | None, rows: NDArray[np.int64]
+        self, task: str, fidelity: int, field: str, seed: int | None, rows: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         places = self._places.get((task, field, fidelity)) or self._places.get((task, field, 0)) or []
         columns = self._stored.columns
@@ -112,7 +115,7 @@ class StoredBenchmark(Benchmark):
         self._check(described, fidelity, seed)
         rows = self.space.index(archs)
         name, epochs = self._address(described, fidelity)
-        return Scores(*(self._take(name, field, epochs, seed, rows) for field in Scores._fields))
+        return Scores(*(self._take(name, epochs, field, seed, rows) for field in Scores._fields))
 
     def _check(self, task: Task, fidelity: int | None, seed: int | None) -> None:
         for what, value, known in (("fidelity", fidelity, task.fidelities), ("seed", seed, task.seeds)):
@@ -122,22 +125,6 @@ class StoredBenchmark(Benchmark):
                     f"{self.name}/{task.name} has no {what} {value}; "
                     + (f"known: {listed}" if known else f"it has one result only: leave {what} out")
                 )
-
-    def scores(self, task: str, split: Split) -> NDArray[np.float64]:
-        """Returns the scores of all architectures, in the order of `space.enumerate()`; read-only.
-
-        Raises:
-            InputError: The task has no such split.
-        """
-        described = self.task(task)
-        if split not in described.splits:
-            return super().scores(task, split)
-        if (task, split) not in self._whole:
-            name, epochs = self._address(described, None)
-            found = self._take(name, split, epochs, None, np.arange(self.space.size))
-            found.flags.writeable = False
-            self._whole[task, split] = found
-        return self._whole[task, split]
 
     def values(self, column: Column) -> NDArray[np.float64]:
         """Returns a column of the table as it is stored: shape (architectures,), read-only, mapped.
