@@ -64,7 +64,7 @@ def test_values_without_spread_are_below_or_they_are_not():
     assert means(np.zeros((3, 1))).below()[0] == 0.5
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=8)
 @given(arrays(float, st.integers(1, 12), elements=st.floats(0, 1)))
 def test_holm_agrees_with_statsmodels(p):
     np.testing.assert_allclose(holm(p), np.asarray(multipletests(p, method="holm")[1], dtype=float))
