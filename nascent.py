@@ -137,6 +137,7 @@ def query(
     if not split:
         units = asked.objective_units
         found |= {f"{name} ({units[name]})": values for name, values in asked.objectives([parsed], task).items()}
+        row |= {"objectives": asked.objectives_note} if units else {}
     row |= {name: value if value == value else None for name, values in found.items() for value in values.tolist()}
     _show([row | {"note": asked.note}], json)
 
@@ -284,7 +285,12 @@ def list_data(json: Json = False) -> None:
     """List the tables that were added."""
     from surrogates import store
 
-    rows = [_table_row(store.open_stored(name)) for name in store.names()]
+    rows = []
+    for name in store.names():
+        try:
+            rows.append(_table_row(store.open_stored(name)))
+        except InputError as error:
+            rows.append({"benchmark": name, "damaged": str(error)})
     if not rows and not json:
         typer.echo("no tables were added; nascent data add PATH", err=True)
     _show(rows, json)
@@ -297,8 +303,14 @@ def verify(
     """Compare tables with their checksums."""
     from surrogates import store
 
+    damaged = []
     for name in tables or store.names():
-        typer.echo(f"{name}: {store.verify(name).sha256} ok")
+        try:
+            typer.echo(f"{name}: {store.verify(name).sha256} ok")
+        except InputError as error:
+            damaged.append(str(error))
+    if damaged:
+        raise InputError("\n".join(damaged))
 
 
 @data.command()
@@ -419,13 +431,17 @@ def _check(claim: str, table: Path, renamed: list[str] | None, by: str | None, j
 
 
 def _table_row(table: "Table") -> dict[str, Any]:
-    missing = {name: count for name, count in table.missing.items() if count}
+    from collections import Counter
+
+    size = table.values.shape[1]
+    values = Counter(f"{column.task}/{column.field}" for column in table.columns)
     return {
         "benchmark": table.benchmark,
         "space": table.space,
         "architectures": table.architectures,
+        "of": size,
         "columns": len(table.columns),
-        "missing values": missing,
+        "missing share": {name: round(table.missing[name] / (n * size), 4) for name, n in values.items()},
         "MB": round(table.values.nbytes / 1e6, 1),
         "format": table.format,
         "source": table.source,
@@ -493,18 +509,16 @@ def _listing(kind: Kind) -> list[dict[str, Any]]:
         case Kind.benchmarks:
             from surrogates.benchmarks import benchmarks
 
-            return [
-                {
-                    "name": b.name,
-                    "kind": b.kind,
-                    "version": b.version,
-                    "space": b.space.name,
-                    "tasks": list(b.tasks),
-                    "note": b.note,
-                    "source": b.source,
-                }
-                for b in map(benchmarks.get, benchmarks.names())
-            ]
+            rows = []
+            for name in benchmarks.names():
+                try:
+                    b = benchmarks.get(name)
+                except InputError as error:
+                    rows.append({"name": name, "kind": "damaged", "note": str(error)})
+                    continue
+                row = {"name": name, "kind": b.kind, "version": b.version, "space": b.space.name}
+                rows.append(row | {"tasks": list(b.tasks), "note": b.note, "source": b.source})
+            return rows
         case Kind.spaces:
             from surrogates.spaces import spaces
 

@@ -62,6 +62,8 @@ def compare(study: Study) -> tuple[list[Section], list[Headline]]:
         nothing = Section("Nothing yet", ["No run has made an evaluation, so there is nothing to compare."])
         return [nothing], [Headline("", "Nothing has been measured yet.")]
     sections, headlines = [_anytime(study)], []
+    if fitted := _fitted(study):
+        headlines.append(Headline("", f"{fitted} How good that is, the notes below say."))
     for level in trajectories.levels(study.runs):
         section, headline = _at(study, level)
         sections.append(section)
@@ -74,6 +76,11 @@ def compare(study: Study) -> tuple[list[Section], list[Headline]]:
     return sections, headlines
 
 
+def _fitted(study: Study) -> str:
+    names = sorted({b for b, _ in study.places if benchmarks.get(b).kind == "surrogate"})
+    return f"The scores of {listed(names)} come from a fitted surrogate, not from trained networks." if names else ""
+
+
 def reading(study: Study) -> list[str]:
     """Returns what a reader must know to read the comparison."""
     notes = [
@@ -83,9 +90,11 @@ def reading(study: Study) -> list[str]:
         "be averaged: 0 is the optimum, 1 an average architecture. Lower is better in every figure."
     ]
     notes += study.notes
-    fitted = sorted({b for b, _ in study.places if benchmarks.get(b).kind == "surrogate"})
-    if fitted:
-        notes.append(f"The scores of {listed(fitted)} come from a fitted surrogate, not from trained networks.")
+    if fitted := _fitted(study):
+        notes.append(
+            f"{fitted} A surrogate lacks the noise of training, so regret falls lower on it than on the table, and "
+            "methods that are close to each other may change places."
+        )
     sizes = {label: int(study.of(label).groupby(["benchmark", "task"]).size().min()) for label in study.labels}
     if few := [f"{label} ({n})" for label, n in sizes.items() if n < FEW_SEEDS]:
         notes.append(f"Intervals from fewer than {FEW_SEEDS} seeds a task are too narrow. This concerns {listed(few)}.")
@@ -291,6 +300,8 @@ def _rank(study: Study, section: Section, n: int, normalised: Mapping[str, pd.Da
 def _headline(n: int, overall: Mapping[str, Estimate], pairs: pd.DataFrame, tasks: int) -> str:
     best = min(overall, key=lambda label: overall[label].value)
     value, low, high, runs = overall[best]
+    if not np.isfinite(value):
+        return f"After {n} evaluations no method has found an architecture with a known score in most of its runs."
     text = (
         f"After {n} evaluations {best} has the lowest normalised regret over {counted(tasks, 'task')}: {number(value)} "
         f"[{number(low)}, {number(high)}], n = {runs} runs"

@@ -27,7 +27,7 @@ from analysis.results import write as write_file
 from analysis.sections import Drawing, Section, exhibit
 from analysis.statistics import LEVEL, Band, Estimate
 from analysis.tables import Table, number
-from surrogates.benchmark import Benchmark
+from surrogates.benchmark import Benchmark, Task
 from surrogates.errors import InputError
 from surrogates.space import Space
 
@@ -38,6 +38,9 @@ LAGS = 12
 """Steps of a walk."""
 
 WALKS = 20_000
+
+FEWEST = 30
+"""Scored architectures that a task must have."""
 
 RESAMPLES = 500
 
@@ -127,7 +130,7 @@ def measure(benchmark: Benchmark, progress: Callable[[str], None] = lambda line:
         progress: Told what is being computed.
 
     Raises:
-        InputError: The benchmark trains networks, so nobody knows all scores; or a task has no two different scores.
+        InputError: The benchmark trains networks, so nobody knows all scores; or no task has `FEWEST` scores.
     """
     if benchmark.kind == "training":
         raise InputError(
@@ -140,15 +143,30 @@ def measure(benchmark: Benchmark, progress: Callable[[str], None] = lambda line:
         for name, task in benchmark.tasks.items()
         for split in task.splits
     }
-    for (task, split), values in scores.items():
-        if np.nanmin(values, initial=np.inf) >= np.nanmax(values, initial=-np.inf):
-            raise InputError(f"{benchmark.name}/{task} has no two different {split} scores, so it has no landscape")
+    known = {key: values[~np.isnan(values)] for key, values in scores.items()}
+    poor = {
+        task: f"{task} has {len(values):,} {split} scores, {len(np.unique(values)):,} of them different"
+        for (task, split), values in known.items()
+        if len(values) < FEWEST or len(np.unique(values)) < 2
+    }
+    scores = {key: values for key, values in scores.items() if key[0] not in poor}
+    told = f"a landscape needs {FEWEST} scores that are not all the same"
+    if not scores:
+        raise InputError(f"{benchmark.name}: {told}; {'; '.join(poor.values())}")
     rng = np.random.default_rng(SEED)
     parts = [_distributions(benchmark, scores)]
-    if len(benchmark.tasks) > 1:
+    notes = [f"{task}, so it is left out: {told}." for task in poor.values()]
+    if benchmark.kind == "surrogate":
+        notes.append(
+            "A surrogate is smooth and lacks the noise of training: against its table it has fewer local optima, a "
+            "longer correlation length, and a closer agreement of validation and test. What is exact below is so of "
+            "the surrogate."
+        )
+    parts[0] = parts[0]._replace(notes=[*notes, *parts[0].notes])
+    if len({task for task, _ in scores}) > 1:
         progress("agreement between tasks")
         parts.append(_agreement(benchmark, scores, rng))
-    if both := [name for name, task in benchmark.tasks.items() if len(task.splits) > 1]:
+    if both := [name for name, task in _tasks(benchmark, scores).items() if len(task.splits) > 1]:
         progress("validation and test")
         parts.append(_selection(benchmark, scores, both, rng))
     progress("neighbours")
@@ -350,6 +368,11 @@ def _top(scores: Array, share: float) -> NDArray[np.bool_]:
     return scores >= np.sort(scores)[-max(1, round(share * len(scores)))]
 
 
+def _tasks(benchmark: Benchmark, scores: Mapping[Key, Array]) -> dict[str, Task]:
+    """Returns the tasks that are described."""
+    return {name: task for name, task in benchmark.tasks.items() if (name, task.reported) in scores}
+
+
 def _caption(benchmark: Benchmark, text: str) -> str:
     """Returns a caption that says whose scores are shown if no network earned them."""
     if benchmark.kind == "table":
@@ -387,7 +410,7 @@ def _split(found: Mapping[Key, Any], task: str) -> dict[str, Any]:
 
 def _distributions(benchmark: Benchmark, scores: Mapping[Key, Array]) -> Part:
     rows, panels = [], []
-    for name, task in benchmark.tasks.items():
+    for name, task in _tasks(benchmark, scores).items():
         traces, told, optima, unknown = [], [], [], 0.0
         for split, values in _split(scores, name).items():
             known = np.sort(values[~np.isnan(values)])
@@ -428,8 +451,8 @@ def _draw_small(
 
 
 def _agreement(benchmark: Benchmark, scores: Mapping[Key, Array], rng: np.random.Generator) -> Part:
-    names = list(benchmark.tasks)
-    reported = np.array([scores[name, task.reported] for name, task in benchmark.tasks.items()])
+    names = list(_tasks(benchmark, scores))
+    reported = np.array([scores[name, task.reported] for name, task in _tasks(benchmark, scores).items()])
     known = ~np.isnan(reported)
     spearman, top = np.full((2, len(names), len(names)), np.nan)
     shared: dict[bytes, list[tuple[int, int]]] = {}
@@ -457,7 +480,7 @@ def _agreement(benchmark: Benchmark, scores: Mapping[Key, Array], rng: np.random
     def draw(panels: Sequence[HeatMap], legend: bool) -> Figure:
         return figures.heat_map(panels[0])
 
-    splits = sorted({task.reported for task in benchmark.tasks.values()})
+    splits = sorted({task.reported for task in _tasks(benchmark, scores).values()})
     where = f"{' and '.join(splits)} scores"
     caption = (
         f"Spearman correlation of the {where} of two tasks, over the architectures that both score. Exact; "
@@ -526,7 +549,7 @@ def _selection(
 
 def _locality(benchmark: Benchmark, scores: Mapping[Key, Array], graph: csr_array, rng: np.random.Generator) -> Part:
     rows, panels, lags = [], [], np.arange(1, LAGS + 1)
-    for name in benchmark.tasks:
+    for name in _tasks(benchmark, scores):
         traces, told = [], []
         for split, values in _split(scores, name).items():
             near, known = scored(graph, values)
@@ -580,7 +603,7 @@ def _neighbours(graph: csr_array) -> str:
 
 def _distances(benchmark: Benchmark, scores: Mapping[Key, Array], graph: csr_array) -> Part:
     rows, by_distance, panels = [], [], []
-    for name, task in benchmark.tasks.items():
+    for name, task in _tasks(benchmark, scores).items():
         traces, told = [], []
         for split, values in _split(scores, name).items():
             near, known = scored(graph, values)

@@ -48,11 +48,11 @@ def report(folder: Path) -> Path:
     compared, headlines = comparison.compare(study)
     language = _language(study) if len(study.completions) else None
     claims, verdicts = _claims(study)
-    setup, tasks = _budgets(study), _tasks(study)
-    for section in (*compared, *([language] if language else []), claims, setup):
+    setup, described = _budgets(study), Section(tables=[_tasks(study)])
+    for section in (*compared, *([language] if language else []), claims, setup, described):
+        study.tell_fitted(section)
         for table in section.tables:
             table.save(folder / "tables")
-    tasks.save(folder / "tables")
     page = render(
         "report",
         title=str(made.get("title") or name),
@@ -68,7 +68,7 @@ def report(folder: Path) -> Path:
         claims=claims,
         verdicts=verdicts,
         setup=setup,
-        tasks=tasks,
+        tasks=described.tables[0],
         failures=_failures(study.every),
         methods=_methods(study.every),
         benchmarks=[benchmarks.get(name) for name in sorted({b for b, _ in study.places})],

@@ -204,10 +204,11 @@ def decisions(
     return found
 
 
-VERDICTS = ("different ranking", "same up to undecided pairs", "same ranking")
+VERDICTS = ("different ranking", "same up to undecided pairs", "same decisions")
 
 OUTCOMES = {
-    "alike": "both alike",
+    "alike": "decided alike",
+    "open": "undecided on both",
     "table": "decided on the table only",
     "surrogate": "decided on the surrogate only",
     "opposite": "opposite",
@@ -222,17 +223,20 @@ def verdicts(decided: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a task: `verdict`, and the number of comparisons (pairs x measures) of each outcome. "different
-        ranking": at least one comparison is significant on both, in opposite directions. "same ranking": all decisions
-        are the same. "same up to undecided pairs": otherwise; some comparisons are significant on one of them only.
+        ranking": at least one comparison is significant on both, in opposite directions. "same decisions": what is
+        significant on one is so on the other, in the same direction. "same up to undecided pairs": otherwise; some
+        comparisons are significant on one of them only.
     """
     table, surrogate = decided["table_says"], decided["surrogate_says"]
     outcome = np.select(
-        [table == surrogate, table * surrogate < 0, surrogate == 0], ["alike", "opposite", "table"], "surrogate"
+        [(table == 0) & (surrogate == 0), table == surrogate, table * surrogate < 0, surrogate == 0],
+        ["open", "alike", "opposite", "table"],
+        "surrogate",
     )
     counts = pd.crosstab(decided["task"], outcome).reindex(columns=list(OUTCOMES), fill_value=0)
     counts = counts.loc[decided["task"].unique()]
     verdict = np.select(
-        [counts["opposite"] > 0, counts["alike"] == counts.sum(axis=1)],
+        [counts["opposite"] > 0, counts["alike"] + counts["open"] == counts.sum(axis=1)],
         [VERDICTS[0], VERDICTS[2]],
         VERDICTS[1],
     )

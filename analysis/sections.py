@@ -95,6 +95,30 @@ class Study:
         """What every reader of a figure must know of the benchmarks."""
         return [note for note in dict.fromkeys(benchmarks.get(b).note for b, _ in self.places) if note]
 
+    def tell_fitted(self, section: "Section") -> None:
+        """Says in each figure and table of a section that fitted surrogates answered, and how good they are."""
+        kinds = {benchmark: benchmarks.get(benchmark).kind for benchmark, _ in self.places}
+        if "surrogate" not in kinds.values():
+            return
+        told = [benchmarks.get(name).note for name, kind in kinds.items() if kind == "surrogate"]
+
+        def caption(text: str) -> str:
+            return " ".join([text, *(note for note in told if note not in text)])
+
+        def scores(row: "pd.Series[str]") -> str:
+            named = str(row.get("benchmark", row.get("task", ""))).partition(" / ")[0]
+            return kinds.get(named) or " and ".join(sorted({*kinds.values()}))
+
+        section.exhibits = [shown._replace(caption=caption(shown.caption)) for shown in section.exhibits]
+        section.tables = [
+            table._replace(
+                caption=caption(table.caption), frame=table.frame.assign(scores=table.frame.apply(scores, axis=1))
+            )
+            if len(table.frame)
+            else table
+            for table in section.tables
+        ]
+
     @cached_property
     def labels(self) -> list[str]:
         """The methods compared: first those without a language model."""

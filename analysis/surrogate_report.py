@@ -344,7 +344,8 @@ def searches(
             f"evaluations, or by the area under the curve: {len(MEASURES)} measures of 3 pairs a task. It is decided "
             "where p < .05 (two-sided Mann-Whitney test, corrected by Holm over pairs and tasks, for each measure and "
             "for table and surrogate alone). Different ranking: at least one comparison is decided on both, in "
-            "opposite directions; same ranking: all decisions are the same. Last, by how many of the measures "
+            "opposite directions; same decisions: what is decided on one is so on the other, alike. "
+            "Last, by how many of the measures "
             f"the mean regrets have the same order, significant or not. {n}",
             found,
         ),

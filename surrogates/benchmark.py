@@ -78,6 +78,7 @@ class Benchmark(ABC):
         note: What every reader of a figure made from it must know; "" for nothing.
         source: Publication and licence.
         objective_units: Units of the further `objectives`, by their names.
+        objectives_note: What every reader of these must know; "" for nothing.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Benchmark(ABC):
     note: str = ""
     source: str = ""
     objective_units: Mapping[str, str] = {}
+    objectives_note: str = ""
 
     @abstractmethod
     def query(

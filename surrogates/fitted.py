@@ -126,10 +126,11 @@ class FittedBenchmark(Benchmark):
     """A benchmark that predicts the scores of a table: approximate, but for all architectures at once and for any seed.
 
     The mean score over training seeds is predicted by a small ensemble of neural networks from features of the
-    architecture's graph. A score with a seed is that mean plus a draw of the training noise, whose scale depends on the
-    architecture; the draw of a seed is always the same, and draws of different architectures, tasks, fidelities and
-    seeds are independent. Where the table shows results of the same trained network on two splits, its validation and
-    test score share a part of the draw; where the splits belong to different trainings (CIFAR-10), they share none.
+    architecture's graph. A score with a seed is that mean plus a draw of the training noise, whose scale depends on
+    the architecture; the draw of a seed is always the same, and draws of different architectures, tasks, fidelities
+    and seeds are independent. Seconds are those of training alone. Where the table shows results of the same
+    trained network on two splits, its validation and test score share a part of the draw; where the splits belong
+    to different trainings (CIFAR-10), they share none.
 
     Args:
         name: Name of the benchmark.
@@ -228,6 +229,18 @@ class FittedBenchmark(Benchmark):
         return note
 
     @cached_property
+    def objectives_note(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What every reader of the objectives must know: that they are fitted, and how good they are."""
+        names = {*self.about["objectives"]}
+        ranks = [q["value"] for q in self.quality if q["split"] in names and q["measure"] == "Kendall tau"]
+        if not ranks:
+            return ""
+        return (
+            "Latencies and energies are predictions of models fitted to HW-NAS-Bench: on held-out architectures, "
+            f"Kendall τ {_number(min(ranks))} to {_number(max(ranks))} over devices and tasks."
+        )
+
+    @cached_property
     def _features(self) -> Array:
         return FEATURES[self.space.name](self.space.enumerate())
 
@@ -314,7 +327,7 @@ class FittedBenchmark(Benchmark):
                 f"{self.name}/{task.name} has no fidelity {fidelity}; "
                 + (f"known: {known}" if known else "it has one result only: leave fidelity out")
             )
-        return fidelity or (task.fidelities[-1] if task.fidelities else 0)
+        return int(fidelity or (task.fidelities[-1] if task.fidelities else 0))
 
     def query(
         self,
@@ -346,7 +359,8 @@ class FittedBenchmark(Benchmark):
                 )
             )
         rows = self.space.index(archs)
-        noise = {} if seed is None else self._noise(rows, task, epochs, seed)
+        # A draw depends on the number, whatever its type.
+        noise = {} if seed is None else self._noise(rows, task, epochs, int(seed))
         scores = {}
         for split in described.splits:
             score = self._means[self._columns[task, split, epochs]][rows]

@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+import os
 import shutil
+import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from surrogates.cache import cache_dir
@@ -135,7 +138,9 @@ def _folder() -> Path:
 def names() -> list[str]:
     """Returns the names of the benchmarks whose tables were added, sorted."""
     folder = _folder()
-    return sorted(f.name for f in folder.iterdir() if not f.name.startswith(".")) if folder.is_dir() else []
+    if not folder.is_dir():
+        return []
+    return sorted(f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith("."))
 
 
 def open_stored(benchmark: str) -> Table:
@@ -189,11 +194,12 @@ def remove(benchmark: str) -> None:
     folder, partial = _folder() / benchmark, _partial(benchmark)
     if not partial.is_dir() and benchmark not in names():
         raise unknown("table", benchmark, names(), "nascent data")
-    if folder.is_dir():
-        # Renamed first: an interrupted removal leaves no table with half its files.
-        partial.mkdir(exist_ok=True)
-        folder.rename(partial / "removed")
-    shutil.rmtree(partial)
+    with FileLock(_folder() / ".lock"):
+        if folder.is_dir():
+            # Renamed first: an interrupted removal leaves no table with half its files.
+            partial.mkdir(exist_ok=True)
+            folder.rename(partial / "removed")
+        shutil.rmtree(partial)
 
 
 def _partial(benchmark: str) -> Path:
@@ -213,8 +219,6 @@ def add(source: Source, progress: Callable[[str, int, int], None] = lambda step,
         InputError: The source is not what it should be, another one was added for a benchmark, or the folder cannot
             be written.
     """
-    from filelock import FileLock
-
     try:
         digest = _digest(source, progress)
     except OSError as error:
@@ -262,60 +266,73 @@ def _same(benchmark: str, digest: str, source: Source) -> bool:
 
 
 class _Staging:
-    """The rows of one table while they are being converted: an array on disk, a row an architecture."""
+    """The rows of one table while they are being converted: records in a file, appended one by one.
+
+    A record has a checksum of its own, so that one which a crash left damaged is converted again.
+    """
 
     def __init__(self, layout: Layout, digest: str) -> None:
         self.layout, self.folder = layout, _partial(layout.benchmark)
-        self.shape = (spaces.get(layout.space).size, len(layout.columns))
+        self.size = spaces.get(layout.space).size
+        self.done = np.zeros(self.size, dtype=bool)
+        self._record = np.dtype([("crc", "<u4"), ("arch", "<u4"), ("values", "<f8", (len(layout.columns),))])
+        self._rows = self.folder / "rows"
         made_of = {"version": _VERSION, "source_sha256": digest, "columns": layout.columns, "space": layout.space}
-        recorded = json.dumps(made_of)
-        note = self.folder / "source.json"
-        resumed = note.is_file() and note.read_text() == recorded
-        if not resumed:
+        note, recorded = self.folder / "source.json", json.dumps(made_of)
+        if note.is_file() and note.read_text() == recorded:
+            self._resume()
+        else:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
-            self._reserve()
-        self.values = self._array("rows", np.dtype(np.float64), self.shape, resumed)
-        self.done = self._array("done", np.dtype(np.bool_), self.shape[:1], resumed)
-        note.write_text(recorded)
+            self._rows.touch()
+            note.write_text(recorded)
 
-    def _reserve(self) -> None:
-        # A disk that is full when a mapped page is written ends the process by a signal, so room is asked for before.
-        needed, free = 2 * 8 * int(np.prod(self.shape)), shutil.disk_usage(self.folder).free
-        if free < needed:
-            raise InputError(
-                f"{_folder()} has {free / 1e9:.1f} GB free, the table {self.layout.benchmark} needs "
-                f"{needed / 1e9:.1f} GB; free some space there, or let $NASCENT_HOME name another folder"
-            )
+    def _records(self) -> NDArray[Any]:
+        whole = self._rows.stat().st_size // self._record.itemsize
+        # An empty file cannot be mapped.
+        return np.memmap(self._rows, self._record, "r", shape=whole) if whole else np.empty(0, self._record)
 
-    def _array(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], resumed: bool) -> np.memmap:
-        path = self.folder / name
-        if not resumed:
-            with path.open("wb") as file:
-                file.truncate(int(np.prod(shape)) * dtype.itemsize)
-        return np.memmap(path, dtype, "r+", shape=shape)
+    def _resume(self) -> None:
+        good = 0
+        for record in self._records():
+            if record["crc"] != self._crc(record) or record["arch"] >= self.size:
+                break
+            self.done[record["arch"]] = True
+            good += 1
+        os.truncate(self._rows, good * self._record.itemsize)
+
+    @staticmethod
+    def _crc(record: np.void) -> int:
+        return zlib.crc32(record.tobytes()[4:])
 
     def put(self, row: Row) -> None:
-        self.values[row.arch] = row.values
+        records = np.zeros(1, self._record)
+        records["arch"], records["values"] = row.arch, row.values
+        records["crc"] = self._crc(records[0])
+        with self._rows.open("ab") as file:
+            file.write(records.tobytes())
         self.done[row.arch] = True
 
     def finish(self, source: Source, digest: str) -> None:
         """Turns the rows into a table, column after column, without the columns that have no value."""
-        rows = np.flatnonzero(self.done)
-        known = np.zeros(self.shape[1], dtype=np.int64)
-        for row in rows:
-            known += ~np.isnan(self.values[row])
+        known, architectures = np.zeros(len(self.layout.columns), dtype=np.int64), 0
+        for record in self._records():
+            there = ~np.isnan(record["values"])
+            known += there
+            architectures += bool(there.any())
         kept = np.flatnonzero(known)
+        if not len(kept):
+            raise InputError(f"{source.path} holds no value of an architecture of {self.layout.space}")
         whole = self.folder / "whole"
         shutil.rmtree(whole, ignore_errors=True)
         whole.mkdir()
-        self._transpose(whole / "values.npy", rows, kept)
+        self._transpose(whole / "values.npy", kept)
         with (whole / "values.npy").open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         missing: Counter[str] = Counter()
         for place in kept:
             column = self.layout.columns[place]
-            missing[f"{column.task}/{column.field}"] += int(self.shape[0] - known[place])
+            missing[f"{column.task}/{column.field}"] += int(self.size - known[place])
         described = {
             "version": _VERSION,
             "benchmark": self.layout.benchmark,
@@ -325,24 +342,33 @@ class _Staging:
             "source_sha256": digest,
             "added": datetime.now(UTC).isoformat(timespec="seconds"),
             "nascent": version("nascent"),
-            "architectures": len(rows),
+            "architectures": architectures,
             "missing": dict(missing),
             "sha256": sha256,
             "columns": [self.layout.columns[place] for place in kept],
         }
-        (whole / "table.json").write_text(json.dumps(described))
+        with (whole / "table.json").open("w") as file:
+            json.dump(described, file)
+            _to_disk(file)
         whole.rename(_folder() / self.layout.benchmark)
         shutil.rmtree(self.folder)
 
-    def _transpose(self, path: Path, rows: NDArray[np.intp], kept: NDArray[np.intp]) -> None:
+    def _transpose(self, path: Path, kept: NDArray[np.intp]) -> None:
         with path.open("wb") as file:
-            header = {"descr": "<f8", "fortran_order": False, "shape": (len(kept), self.shape[0])}
+            header = {"descr": "<f8", "fortran_order": False, "shape": (len(kept), self.size)}
             np.lib.format.write_array_header_1_0(file, header)
             for at in range(0, len(kept), _CHUNK):
-                columns = kept[at : at + _CHUNK]
-                block = np.full((len(columns), self.shape[0]), np.nan)
-                block[:, rows] = self.values[np.ix_(rows, columns)].T
+                # Mapped anew for each chunk: pages that were read are given back.
+                records, columns = self._records(), kept[at : at + _CHUNK]
+                block = np.full((len(columns), self.size), np.nan)
+                block[:, records["arch"]] = records["values"][:, columns].T
                 file.write(block.data)
+            _to_disk(file)
+
+
+def _to_disk(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _convert(source: Source, layouts: Sequence[Layout], digest: str, progress: Callable[[str, int, int], None]) -> None:
@@ -354,7 +380,7 @@ def _convert(source: Source, layouts: Sequence[Layout], digest: str, progress: C
     try:
         for layout in layouts:
             stagings[layout.benchmark] = _Staging(layout, digest)
-        total = sum(staging.shape[0] for staging in stagings.values())
+        total = sum(staging.size for staging in stagings.values())
         made = sum(int(staging.done.sum()) for staging in stagings.values())
         for row in source.rows(done):
             if not done(row.benchmark, row.arch):

@@ -1,8 +1,9 @@
 """Reads large pickles of plain data piece by piece: nothing is imported or run, and little is kept in memory."""
 
 import struct
+import sys
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pickle import decode_long
 from typing import Any, Protocol
 
@@ -14,9 +15,18 @@ _BLOCK = 1 << 20
 # No argument of an opcode may be longer, so that an opcode that begins before a block's margin lies in it whole.
 _LONGEST = 1 << 16
 _MARGIN = _LONGEST + 16
-# Many times what a record needs: without bounds, a small hostile file could become large in memory.
+# No element may be large, so that their number bounds the memory: a record holds numbers, names and pairs of them.
+_LONGEST_BYTES = 64
+_LONGEST_TUPLE = 64
+# Many times what a file needs: without bounds, a small hostile file could become large in memory.
 _MOST_ON_STACK = 1 << 17
-_MOST_CONTAINERS = 1 << 17
+_MOST_RECENT = 1 << 18
+# Entries of containers, and containers: since the last part was handed over, and of what stays until the end.
+_MOST_ELEMENTS = 1 << 18
+_MOST_STAYING = 1 << 19
+_MOST_KEPT = 1 << 22
+# Bytes in memory of all different texts.
+_MOST_TEXT = 1 << 27
 
 _NUMBERS = frozenset(("b1", "f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
 
@@ -68,12 +78,41 @@ def _scalar(dtype: _Dtype, data: bytes) -> float:
     return dtype.scalar(data)
 
 
+def _encoded(text: str, _: object) -> bytes:
+    if len(text) > _LONGEST_BYTES:
+        raise InputError(f"its pickle holds a byte string of {len(text):,} bytes")
+    return text.encode("latin1")
+
+
+def _dictionary(items: Iterable[tuple[Any, Any]] = ()) -> dict[Any, Any]:
+    items = [(key, value) for key, value in items]
+    _check_keys([key for key, _ in items])
+    return dict(items)
+
+
+def _collides(item: object) -> bool:
+    """Returns whether others of the same hash are easily found: a tuple with large or fractional numbers."""
+    return type(item) is tuple and any(
+        type(i) is float or (type(i) is int and i >> 31 not in (0, -1)) or _collides(i) for i in item
+    )
+
+
+def _check_keys(keys: list[Any]) -> None:
+    if any(map(_collides, keys)):
+        raise InputError("its pickle has a key that is a tuple with large or fractional numbers")
+
+
+def _size(item: object) -> int:
+    """Returns how many elements an item is: a tuple, which nothing empties, is all that lies in it."""
+    return 1 + sum(map(_size, item)) if type(item) is tuple else 1
+
+
 PLAIN: dict[tuple[str, str], StandIn] = {
-    ("collections", "OrderedDict"): lambda items=(): dict(items),
+    ("collections", "OrderedDict"): _dictionary,
     ("builtins", "set"): list,
     ("__builtin__", "set"): list,
     ("__builtin__", "bytes"): lambda: b"",
-    ("_codecs", "encode"): lambda text, _: text.encode("latin1"),
+    ("_codecs", "encode"): _encoded,
     ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
@@ -82,11 +121,15 @@ PLAIN: dict[tuple[str, str], StandIn] = {
 numbers."""
 
 
+def _no_records() -> InputError:
+    return InputError("its pickle holds no records of the kind expected")
+
+
 class _Memo:
     """The objects that a pickle refers back to, by number.
 
     A large pickle numbers tens of millions of texts that nothing refers back to, which shows only at its end. So of the
-    parts that were handed over, each different text is kept once, and four bytes each time it occurs.
+    parts that were handed over, each different text or tuple is kept once, and four bytes each time it occurs.
     """
 
     def __init__(self) -> None:
@@ -94,24 +137,27 @@ class _Memo:
         self.older = 0
         self._places = array("I")
         self._kept: list[Any] = [DISCARDED]
-        self._place_of: dict[str, int] = {}
+        self._size = 0
+        self._place_of: dict[str | tuple[str | int, ...], int] = {}
 
     def get(self, number: int) -> Any:
         return self.recent[number - self.older] if number >= self.older else self._kept[self._places[number]]
 
     def _keep(self, value: Any) -> int:
+        self._size += _size(value)
+        if self._size > _MOST_KEPT:
+            raise _no_records()
         self._kept.append(value)
         return len(self._kept) - 1
 
     def _place(self, value: Any) -> int:
-        if type(value) is str:
+        if type(value) is str or (type(value) is tuple and {*map(type, value)} <= {str, int}):
             place = self._place_of.get(value)
             if place is None:
                 place = self._place_of[value] = self._keep(value)
             return place
-        if isinstance(value, dict | list | Discarded) or (
-            type(value) is tuple and not {*map(type, value)} <= {str, int}
-        ):
+        # Only byte strings of one byte are the same object wherever they occur.
+        if isinstance(value, dict | list | tuple | Discarded) or (type(value) is bytes and len(value) > 1):
             return 0
         return self._keep(value)
 
@@ -121,11 +167,58 @@ class _Memo:
         self.recent.clear()
 
 
+class _Elements:
+    """Counts what grows in memory, and refuses too much of it."""
+
+    def __init__(self) -> None:
+        self._recent = self._staying = 0
+        # Lists and dictionaries since the last part was handed over, in the order in which they began.
+        self._young: dict[int, Any] = {}
+        # Whether there was a tuple that may be no key: looking at all keys takes long.
+        self.colliding = False
+
+    def add(self, count: int) -> None:
+        self._recent += count
+        if self._recent > _MOST_ELEMENTS:
+            raise _no_records()
+
+    def begin(self, container: Any) -> Any:
+        self.add(1)
+        self._young[id(container)] = container
+        return container
+
+    def grow(self, container: Any, items: list[Any], keys: Iterable[Any] = ()) -> None:
+        self.add(len(items))
+        if id(container) not in self._young:
+            self._stay(items)
+            self._stay(keys)
+
+    def _stay(self, items: Iterable[Any]) -> None:
+        self._staying += sum(map(_size, items))
+        if self._staying > _MOST_STAYING:
+            raise _no_records()
+
+    def hand_over(self, part: dict[Any, Any]) -> None:
+        """Empties a part and the containers in it, which are all those that began after it."""
+        inside = False
+        for container in self._young.values():
+            inside = inside or container is part
+            if inside:
+                container.clear()
+            else:
+                self._stay(container)
+                self._stay(container.values() if type(container) is dict else ())
+        part.clear()
+        self._young.clear()
+        self._recent = 0
+
+
 class StreamedPickle:
     """Pickles of plain data (protocols 2 to 5), one after the other in a stream.
 
-    Read are None, truth values, numbers, texts, bytes, tuples, lists, dictionaries, what the stand-ins make of their
-    arguments, and persistent objects, which are discarded. All else is refused. Equal texts are one object.
+    Read are None, truth values, numbers (integers of 64 bits), texts, short byte strings and tuples, lists,
+    dictionaries, what the stand-ins make of their arguments, and persistent objects, which are discarded. All else is
+    refused, and more than records need. Equal texts are one object.
 
     Args:
         file: Where the bytes come from.
@@ -136,6 +229,7 @@ class StreamedPickle:
         self._file, self._stand_in = file, stand_in
         self._block, self._at = b"", 0
         self._texts: dict[bytes, str] = {}
+        self._text_size = 0
 
     def load(self) -> Any:
         """Returns the content of the next pickle.
@@ -147,7 +241,7 @@ class StreamedPickle:
         return content
 
     def parts(self, complete: Callable[[dict[Any, Any]], bool]) -> Iterator[tuple[Any, Any]]:
-        """Yields dictionaries inside the next pickle as soon as they are complete, and then empties them.
+        """Yields dictionaries inside the next pickle as soon as they are complete, then empties them and all in them.
 
         What one of them holds must not be referred to from outside; there, its containers are `DISCARDED`.
 
@@ -181,28 +275,34 @@ class StreamedPickle:
         # At the end, an opcode that is cut short is an IndexError or a struct.error.
         return block, len(block) - _MARGIN if more else len(block)
 
-    def _too_long(self, size: int) -> InputError:
-        if size > _LONGEST:
+    def _too_long(self, size: int, most: int = _LONGEST) -> InputError:
+        if size > most:
             return InputError(f"its pickle holds a text, number or byte string of {size:,} bytes")
         return InputError("its pickle is cut short")
 
     def _text(self, raw: bytes) -> str:
+        if not raw:
+            return ""
         text = self._texts[raw] = raw.decode("utf-8", "surrogatepass")
+        # Two entries of dictionaries, with their places in them, take some 200 bytes.
+        self._text_size += sys.getsizeof(raw) + sys.getsizeof(text) + 200
+        if self._text_size > _MOST_TEXT:
+            raise _no_records()
         return text
 
     def _parts(self, complete: Callable[[dict[Any, Any]], bool]) -> Iterator[tuple[Any, Any]]:
         stack: list[Any] = []
         marks: list[int] = []
-        memo = _Memo()
+        memo, elements = _Memo(), _Elements()
         recent, push, memoize, known = memo.recent, stack.append, memo.recent.append, self._texts.get
         block, at, limit = self._block, self._at, len(self._block) - _MARGIN
-        older = containers = 0
+        older = 0
         while True:
             if at > limit:
                 block, limit = self._fill(at)
                 at = 0
-                if len(stack) > _MOST_ON_STACK:
-                    raise InputError("its pickle holds no records of the kind expected")
+                if max(len(stack), len(marks)) > _MOST_ON_STACK or len(recent) > _MOST_RECENT:
+                    raise _no_records()
             op = block[at]
             at += 1
             # The frequent ones first.
@@ -239,47 +339,51 @@ class StreamedPickle:
                 target = stack[-1]
                 if type(target) is not dict:
                     raise InputError(f"its pickle sets items of a {type(target).__name__}")
-                target.update(zip(items[::2], items[1::2], strict=True))
+                keys, values = items[::2], items[1::2]
+                if elements.colliding:
+                    _check_keys(keys)
+                elements.grow(target, values, keys)
+                target.update(zip(keys, values, strict=True))
                 if len(stack) > 1 and complete(target):
                     yield stack[-2], target
-                    target.clear()
-                    items.clear()
+                    elements.hand_over(target)
                     memo.hand_over()
-                    older, containers = memo.older, 0
+                    older = memo.older
             elif op == 0x2E:  # STOP
                 (content,) = stack
                 self._block, self._at = block, at
                 yield None, content
                 return
             else:
-                at = self._rare(op, block, at, stack, marks)
-                if op in _CONTAINERS:
-                    containers += 1
-                    if containers > _MOST_CONTAINERS:
-                        raise InputError("its pickle holds no records of the kind expected")
+                at = self._rare(op, block, at, stack, marks, elements)
 
-    def _rare(self, op: int, block: bytes, at: int, stack: list[Any], marks: list[int]) -> int:
+    def _rare(self, op: int, block: bytes, at: int, stack: list[Any], marks: list[int], elements: _Elements) -> int:
         """Does what an opcode says, and returns where the next one is."""
         if op in _CONSTANTS:
             stack.append(_CONSTANTS[op])
         elif op == 0x28:  # MARK
             marks.append(len(stack))
         elif op == 0x7D:  # EMPTY_DICT
-            stack.append({})
+            stack.append(elements.begin({}))
         elif op == 0x5D or op == 0x8F:  # EMPTY_LIST, EMPTY_SET
-            stack.append([])
+            stack.append(elements.begin([]))
         elif op == 0x65 or op == 0x90 or op == 0x61:  # APPENDS, ADDITEMS, APPEND
             start = len(stack) - 1 if op == 0x61 else marks.pop()
             items = stack[start:]
             del stack[start:]
             if type(stack[-1]) is not list:
                 raise InputError(f"its pickle appends to a {type(stack[-1]).__name__}")
+            elements.grow(stack[-1], items)
             stack[-1].extend(items)
         elif op == 0x74 or 0x85 <= op <= 0x87:  # TUPLE, TUPLE1, TUPLE2, TUPLE3
             start = marks.pop() if op == 0x74 else len(stack) + 0x84 - op
             if start < 0:
                 raise IndexError
             items = tuple(stack[start:])
+            if len(items) > _LONGEST_TUPLE:
+                raise InputError(f"its pickle holds a tuple of {len(items):,} items")
+            elements.add(1 + len(items))
+            elements.colliding = elements.colliding or _collides(items)
             # Hashing a tuple recurses as deep as tuples lie in it, without a guard.
             if any(type(inner) is tuple and tuple in map(type, inner) for inner in items):
                 raise InputError("its pickle nests tuples more than twice")
@@ -294,8 +398,10 @@ class StreamedPickle:
             size = block[at] if op in (0x8A, 0x43) else _uint32(block, at)[0]
             at += 1 if op in (0x8A, 0x43) else 4
             data = block[at : at + size]
-            if size > _LONGEST or len(data) < size:
-                raise self._too_long(size)
+            # Larger integers of one hash are easily found, and would make a dictionary slow.
+            most = 8 if op in (0x8A, 0x8B) else _LONGEST_BYTES
+            if size > most or len(data) < size:
+                raise self._too_long(size, most)
             at += size
             stack.append(decode_long(data) if op in (0x8A, 0x8B) else data)
         elif op == 0x63:  # GLOBAL
@@ -308,7 +414,10 @@ class StreamedPickle:
             stack[-2:] = [self._global(*stack[-2:])]
         elif op == 0x52:  # REDUCE
             arguments = stack.pop()
-            stack[-1] = stack[-1](*arguments)
+            elements.add(1 + len(arguments) + sum(len(a) for a in arguments if isinstance(a, list | dict | tuple)))
+            made = stack[-1] = stack[-1](*arguments)
+            if isinstance(made, list | dict):
+                elements.begin(made)
         elif op == 0x62:  # BUILD
             state = stack.pop()
             if isinstance(stack[-1], _Dtype):
@@ -336,4 +445,3 @@ class StreamedPickle:
 
 _CONSTANTS = {0x4E: None, 0x88: True, 0x89: False, 0x29: ()}
 _SIZED = frozenset((0x8A, 0x8B, 0x43, 0x42))
-_CONTAINERS = frozenset((0x7D, 0x5D, 0x8F, 0x74, 0x85, 0x86, 0x87, 0x52))

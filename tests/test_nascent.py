@@ -141,6 +141,10 @@ def test_a_table_is_added_listed_verified_asked_and_removed(tmp_path, monkeypatc
     assert here("data", "verify").stdout == f"mine: {added['SHA-256']} ok\n"
     (row,) = json.loads(here("query", "mine", "t", CELL, "--json").stdout)
     assert row["validation"] == 3.5
+    (tmp_path / "home" / "data" / "mine" / "values.npy").write_bytes(b"")
+    assert "damaged" in here("data", "ls", "--json").stdout
+    assert "damaged" in nascent("ls", "benchmarks", "--json").stdout
+    assert here("data", "verify").returncode == 2
     assert here("data", "remove", "mine").returncode == 0
     assert json.loads(here("data", "ls", "--json").stdout) == []
 

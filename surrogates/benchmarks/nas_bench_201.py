@@ -29,6 +29,11 @@ class NasBench201Table(StoredBenchmark):
         """Unit of each objective: "ms" or "mJ", for one forward pass of one image."""
         return fitted.NAS_BENCH_201.objective_units
 
+    @property
+    def objectives_note(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What every reader of the objectives must know."""
+        return fitted.NAS_BENCH_201.objectives_note
+
     def _describe(self, name: str, declared: Task | None) -> Task:
         described = super()._describe(name, declared)
         short = {c for c in self._stored.columns if c.task == f"{name}@{_SHORT}" and c.field == "validation"}

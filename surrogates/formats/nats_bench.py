@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from surrogates.errors import InputError
 from surrogates.formats.nas_bench_201 import LAYOUT, Records, results_class
@@ -19,6 +19,9 @@ from surrogates.streamed_pickle import StreamedPickle
 _META = "meta.pickle.pbz2"
 _NAME = re.compile(r"(\d+)\.pickle\.pbz2")
 _SCHEDULES = {"200": 200, "12": 12}
+# Floating-point numbers, of which the one file consists, compress to a tenth or more.
+_MOST_RATIO = 100
+_MOST_AT_FIRST = 16 << 20
 # An architecture's file holds less than one megabyte.
 _MOST_BYTES = 64 << 20
 
@@ -30,6 +33,19 @@ def _content(path: Path) -> Any:
     if len(data) > _MOST_BYTES:
         raise InputError(f"it decompresses to more than {_MOST_BYTES >> 20} MB")
     return StreamedPickle(io.BytesIO(data)).load()
+
+
+class _Decompressed:
+    """Decompresses a file piece by piece, unless it grows as no real one does."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._compressed, self._content = file, bz2.BZ2File(file)
+
+    def read(self, size: int, /) -> bytes:
+        data = self._content.read(size)
+        if self._content.tell() > _MOST_AT_FIRST + _MOST_RATIO * self._compressed.tell():
+            raise InputError(f"it decompresses to more than {_MOST_RATIO} times its size")
+        return data
 
 
 class NatsBenchFolder(Source):
@@ -103,7 +119,8 @@ class NatsBenchFile(Source):
     def rows(self, done: Callable[[str, int], bool]) -> Iterator[Row]:
         """Yields the architectures in the file's order; the file is read whole, one architecture at a time."""
         records = Records(self._results, _SCHEDULES)
-        with reading(self.path, self.format), bz2.open(self.path) as file:
+        with reading(self.path, self.format), self.path.open("rb") as compressed:
+            file = _Decompressed(compressed)
             yield from records.rows(StreamedPickle(file).parts(records.complete))
             if file.read(1 << 20):
                 raise InputError("something follows its pickle")

@@ -398,8 +398,15 @@ def test_networks_that_must_be_trained_have_no_landscape():
 
 @pytest.mark.parametrize("values", [np.ones(256), np.full(256, np.nan), np.where(np.arange(256) == 3, 1, np.nan)])
 def test_a_task_without_two_different_scores_has_no_landscape(values):
-    with pytest.raises(InputError, match="made/flat has no two different validation scores"):
+    with pytest.raises(InputError, match="made: a landscape needs 30 scores that are not all the same; flat has"):
         landscape.measure(Made(CUBE, scores_of(flat=values)))
+
+
+def test_a_task_with_too_few_scores_is_left_out_and_named():
+    found = landscape.measure(Made(CUBE, scores_of(flat=np.ones(256), good=RNG.normal(size=256)), "surrogate"))
+    assert {row["task"] for row in found.rows() if "task" in row} == {"good"}
+    assert "flat has 256 validation scores, 1 of them different" in found.parts[0].notes[0]
+    assert "of the surrogate" in found.parts[0].notes[1]
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path):

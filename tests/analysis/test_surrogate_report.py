@@ -69,8 +69,8 @@ def test_a_twin_of_the_table_differs_in_nothing(written):
     assert saved("regret", "difference").eq(0).all()
     assert saved("transferred", "loss").eq(0).all()
     assert saved("orders", "share_same").eq(1).all()
-    assert saved("verdicts", "verdict").tolist() == ["same ranking"]
-    assert "same ranking on" in written.page
+    assert saved("verdicts", "verdict").tolist() == ["same decisions"]
+    assert "same decisions on" in written.page
 
 
 def test_the_page_links_figures_and_tables_that_are_there_and_nothing_else(written):

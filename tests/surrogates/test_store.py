@@ -1,4 +1,5 @@
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -143,15 +144,44 @@ def test_a_source_without_architectures_is_an_error(tmp_path, home):
     assert left(home) == []
 
 
-def test_a_disk_without_room_is_one_clear_error(tmp_path, home, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage)
-    with pytest.raises(InputError, match=r"GB free.*NASCENT_HOME"):
-        store.add(Small(tmp_path))
+def test_a_full_disk_is_one_clear_error_and_the_conversion_goes_on_when_there_is_room(tmp_path, home):
+    first, limits = Small(tmp_path, archs=range(500)), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot be written.*NASCENT_HOME"):
+            store.add(first)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert store.names() == []
+    second = Small(tmp_path, archs=range(500))
+    (table,) = store.add(second)
+    assert 0 < len(second.read) < 500
+    assert_whole(table, range(500))
+
+
+@pytest.mark.parametrize("damage", [slice(60, 61), slice(64, None), slice(70, None)])
+def test_a_row_that_a_crash_left_damaged_is_converted_again(tmp_path, home, damage):
+    first = Small(tmp_path, archs=(4, 9, 2, 7))
+    first.error_at = 7
+    with pytest.raises(KeyboardInterrupt):
+        store.add(first)
+    path = home / ".small.partial" / "rows"
+    content = bytearray(path.read_bytes())
+    content[damage] = bytes(len(content[damage])) if damage.stop else b""
+    path.write_bytes(content)
+    (table,) = store.add(Small(tmp_path, archs=(4, 9, 2, 7)))
+    assert_whole(table, (4, 9, 2, 7))
+
+
+def test_architectures_without_a_value_are_none(tmp_path, home):
+    class Empty(Small):
+        def rows(self, done):
+            for row in super().rows(done):
+                yield row._replace(values=np.full(len(COLUMNS), np.nan))
+
+    with pytest.raises(InputError, match="holds no value"):
+        store.add(Empty(tmp_path))
     assert left(home) == []
-
-
-class Usage:
-    free = 1000
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path, monkeypatch):

@@ -17,11 +17,12 @@ from surrogates.errors import InputError
 from surrogates.streamed_pickle import DISCARDED, StreamedPickle
 
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
-CONTENT = {(0, "a"): {"x": 1.5, "y": [None, True, "text", 2**70, -3, 70_000]}, "same": ["text", ("text", (1,))], 1: {}}
+CONTENT = {(0, "a"): {"x": 1.5, "y": [None, True, "text", 2**62, -3, 70_000]}, "same": ["text", ("text", (1,))], 1: {}}
 
-keys = st.integers() | st.text(max_size=5) | st.tuples(st.text(max_size=3), st.integers(0, 9))
+integers = st.integers(-(2**63), 2**63 - 1)
+keys = integers | st.text(max_size=5) | st.tuples(st.text(max_size=3), st.integers(0, 9))
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | keys,
+    st.none() | st.booleans() | integers | st.floats(allow_nan=False) | st.text() | st.binary(max_size=64) | keys,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(keys, inner, max_size=5),
     max_leaves=20,
 )
@@ -165,8 +166,74 @@ def test_a_container_that_holds_itself_does_no_harm():
 
 
 def test_many_containers_outside_of_parts_are_refused(monkeypatch):
-    monkeypatch.setattr(streamed_pickle, "_MOST_CONTAINERS", 100)
+    monkeypatch.setattr(streamed_pickle, "_MOST_ELEMENTS", 2_000)
     written = pickle.dumps({n: {"part": [[n]]} for n in range(1000)}, 4)
     assert len(list(StreamedPickle(io.BytesIO(written)).parts(lambda d: "part" in d))) == 1001
     with pytest.raises(InputError, match="no records"):
         read(written)
+
+
+# The start of each, and what is repeated to make it large: opcodes of a few bytes that copy or keep much.
+BOMBS = {
+    "sets of one list": (b"\x80\x02]q\x00(" + b"N" * 100_000 + b"ec__builtin__\nset\nq\x01", b"h\x01h\x00\x85R"),
+    "encoded text": (
+        b"\x80\x02X\x00\xff\x00\x00" + b"x" * 65_280 + b"q\x00c_codecs\nencode\nq\x01X\x01\x00\x00\x00aq\x02]",
+        b"h\x01h\x00h\x02\x86Ra",
+    ),
+    "a list that grows": (b"\x80\x04]", b"(" + b"N" * 1000 + b"e"),
+    "byte strings": (b"\x80\x04]", b"(" + (b"B\x00\xff\x00\x00" + b"x" * 65_280) + b"e"),
+    "memo": (b"\x80\x04N", b"\x94" * 10_000),
+    "marks": (b"\x80\x04N", b"(" * 10_000),
+    "tuples": (b"\x80\x04]", b"(((" + b"N" * 100 + b"tte"),
+}
+
+
+def peak_of(content):
+    """Returns how much memory is taken until a pickle is refused."""
+    file = io.BytesIO(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="its pickle"):
+            for _ in StreamedPickle(file).parts(lambda d: "part" in d):
+                pass
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_small_pickles_do_not_become_large_in_memory(name):
+    start, repeated = BOMBS[name]
+    assert peak_of(start + repeated * ((5 << 18) // len(repeated)) + b".") < 48 << 20
+
+
+def test_what_stays_outside_of_parts_is_bounded_over_all_of_them(monkeypatch):
+    monkeypatch.setattr(streamed_pickle, "_MOST_STAYING", 10_000)
+
+    def repeated(inside):
+        """Parts in a list, after each of which that list grows by 1,000 items, or in each of which another one does."""
+        grow = b"(" + b"N" * 1000 + b"e"
+        part = b"}\x8c\x04part" + (b"]" + grow + b"sa" if inside else b"Nsa" + grow)
+        return b"\x80\x04]" + part * 20 + b"."
+
+    def count(content):
+        found = 0
+        for _ in StreamedPickle(io.BytesIO(content)).parts(lambda d: "part" in d):
+            found += 1
+        return found
+
+    with pytest.raises(InputError, match="no records"):
+        count(repeated(inside=False))
+    assert count(repeated(inside=True)) == 21
+
+
+def test_different_texts_are_bounded(monkeypatch):
+    monkeypatch.setattr(streamed_pickle, "_MOST_TEXT", 1 << 20)
+    assert peak_of(pickle.dumps([f"{i:0100}" for i in range(10_000)])) < 8 << 20
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_keys_whose_hashes_are_made_to_collide_are_refused(protocol):
+    for key in (2**61 - 1) * 9 + 7, ("a", 2**40), (0.5, 1), ("a", (1, 2.5)):
+        with pytest.raises(InputError, match="its pickle"):
+            read(pickle.dumps({key: None}, protocol))

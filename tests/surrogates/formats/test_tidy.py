@@ -1,3 +1,4 @@
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from surrogates import store
 from surrogates.errors import InputError
+from surrogates.formats import tidy
 from surrogates.formats.tidy import TidyTable, recognise
 from surrogates.spaces.nas_bench_201 import nas_bench_201 as space
 from surrogates.store import Column
@@ -102,14 +104,26 @@ BAD = [
     ({"split": "train"}, "row 1: split is 'train'; expected validation or test"),
     ({"score": "high"}, "row 1: score is 'high'; expected a finite number"),
     ({"score": np.inf}, "row 1: score is inf"),
-    ({"fidelity": 0}, "row 1: fidelity is 0.0; expected a whole number from 1"),
+    ({"fidelity": 0}, "row 1: fidelity is 0; expected a whole number from 1"),
     ({"fidelity": 1.5}, "row 1: fidelity is 1.5"),
-    ({"seed": -1}, "row 1: seed is -1.0; expected a whole number from 0"),
+    ({"seed": -1}, "row 1: seed is -1; expected a whole number from 0"),
     ({"space": "nas_bench_20"}, "column space: unknown space 'nas_bench_20'; did you mean 'nas_bench_201'"),
     ({"space": [space.name] * 23 + ["nas_bench_graph"]}, "row 24: space is 'nas_bench_graph'; expected the same"),
     ({"arch": "|none~0|"}, "column arch: .*no cell"),
     ({"arch": space.format(ARCHS[0])}, "row 9: arch is .*expected one score"),
-    ({"seconds": range(24)}, "seconds is .*expected the same in validation and test"),
+    # Rows 1 to 4 are the first architecture's validation, rows 5 to 8 its test; 5 to 7 agree, 8 does not.
+    ({"seconds": [1, 1, 2, 2, 1, 1, 2, 3] + [1] * 16}, "row 8: seconds is 3.0; expected the same in validation"),
+    ({"seconds": -5}, "row 1: seconds is -5; expected a finite number from 0"),
+    ({"fidelity": 1e300}, "row 1: fidelity is 1e\\+300; expected a whole number from 1 to 2147483647"),
+    ({"seed": 9007199254740993}, "row 1: seed is 9007199254740993; expected a whole number from 0 to 2147483647"),
+    ({"task": "a\x01"}, r"row 1: task is 'a\\x01'; expected a name without @ and control characters"),
+    ({"arch": None}, "row 1: arch is nan; expected an architecture"),
+    ({"fidelity": [None] + [1] * 23}, "task t: some rows state a fidelity and others do not"),
+    ({"seed": [None] + [1] * 23}, "task t, validation: some rows state a seed and others do not"),
+    (
+        {"seed": [None if split == "test" else 1 for split in frame()["split"]]},
+        "task t: some rows state a seed and others do not",
+    ),
     ({"task": "a@12"}, "row 1: task is 'a@12'; expected a name without @"),
     ({"split": "test", "fidelity": range(1, 25)}, "task t has no rows of the split validation"),
     ({"scores": 1}, "unknown column 'scores'; did you mean 'score'"),
@@ -130,6 +144,35 @@ def test_bad_content_is_one_clear_error_and_leaves_nothing(tmp_path, changed, to
 def test_missing_columns_are_named(tmp_path):
     with pytest.raises(InputError, match=r"lacks the columns arch, task.*space, arch, task, split, score, fidelity"):
         store.add(written(frame().drop(columns=["arch", "task"]), tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("name", ["a.zip", "b.csv.xz", "c.tar", "d.zst"])
+def test_the_name_of_a_text_does_not_matter(tmp_path, name):
+    frame().to_csv(tmp_path / "t", index=False)
+    path = (tmp_path / "t").rename(tmp_path / name)
+    assert len(found(path).layouts[0].columns) == 2 * 2 * 3
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_a_table_with_too_many_rows_is_refused(tmp_path, monkeypatch, name):
+    source = written(frame(), tmp_path / name)
+    monkeypatch.setattr(tidy, "_MOST_ROWS", 23)
+    with pytest.raises(InputError, match=r"t\.\w+ has more than 23 rows.*; split it into a file a task"):
+        _ = source.layouts
+    monkeypatch.setattr(tidy, "_MOST_ROWS", 24)
+    assert source.layouts
+
+
+def test_flipped_bytes_are_one_clear_error_or_none(tmp_path):
+    path, rng = tmp_path / "t.parquet", np.random.default_rng(0)
+    frame().to_parquet(path)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(60):
+        damaged = whole.copy()
+        damaged[rng.integers(4, len(whole), 8)] ^= rng.integers(1, 256, 8, dtype=np.uint8)
+        path.write_bytes(damaged.tobytes())
+        with contextlib.suppress(InputError):
+            _ = found(path).layouts
 
 
 def test_a_name_that_is_taken_is_an_error(tmp_path):
