@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.stats import kendalltau, norm, rankdata
 from scipy.stats import t as student
 
+from surrogates.cell_space import EDGES
 from surrogates.errors import InputError
 from surrogates.fitted import (
     FORM,
@@ -35,7 +36,6 @@ from surrogates.fitted import (
 )
 from surrogates.graph_features import FEATURES, connected, edge_tpu_supports, execution_features, operation_counts
 from surrogates.space import Space
-from surrogates.spaces.nas_bench_201 import EDGES
 
 VERSION = "2"
 

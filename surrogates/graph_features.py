@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogates.spaces.nas_bench_201 import EDGES
+from surrogates.cell_space import EDGES
 
 Cells = NDArray[np.integer]
 Features = NDArray[np.float64]

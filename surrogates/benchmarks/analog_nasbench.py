@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surrogates.benchmark import Task
+from surrogates.cell_space import EDGES
 from surrogates.errors import InputError
 from surrogates.space import Arch
-from surrogates.spaces.nas_bench_201 import EDGES, OPERATIONS, nas_bench_201
+from surrogates.spaces.nas_bench_201 import OPERATIONS, nas_bench_201
 from surrogates.tables import TableBenchmark, package_file
 from surrogates.unpickle import unpickle
 

@@ -5,21 +5,16 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import product
 
-import numpy as np
-from numpy.typing import NDArray
-
+from surrogates.cell_space import EDGES, CellSpace
 from surrogates.errors import unknown
-from surrogates.space import Arch, ArchitectureError, Space
+from surrogates.space import Arch, ArchitectureError
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""The edges (from, to) in the order of an architecture's operations."""
-
 _FORM = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 _PATTERN = re.compile(re.escape(_FORM).replace("op", "([a-z0-9_]+)"))
 
 
-class NasBench201(Space):
+class NasBench201(CellSpace):
     """All 15,625 cells of NAS-Bench-201 (Dong and Yang 2020, "NAS-Bench-201", ICLR, section 2).
 
     An architecture is the six operations, as indices into `OPERATIONS`, in the order of the official string
@@ -28,6 +23,7 @@ class NasBench201(Space):
 
     name = "nas_bench_201"
     size = len(OPERATIONS) ** len(EDGES)
+    operations = OPERATIONS
     description = (
         "An architecture is a cell: a small graph with four nodes, numbered 0 to 3. Node 0 is the input, node 3 the "
         "output. Each node receives the results of all earlier nodes, each through one operation, and adds them up. "
@@ -43,34 +39,6 @@ class NasBench201(Space):
         'root ::= "|" op "~0|+|" op "~0|" op "~1|+|" op "~0|" op "~1|" op "~2|"\n'
         'op ::= "' + '" | "'.join(OPERATIONS) + '"\n'
     )
-
-    @cached_property
-    def _all(self) -> NDArray[np.int64]:
-        archs = np.indices((len(OPERATIONS),) * len(EDGES)).reshape(len(EDGES), -1).T.copy()
-        archs.flags.writeable = False
-        return archs
-
-    def enumerate(self) -> NDArray[np.int64]:
-        """Returns all cells in lexicographic order: shape (15625, 6), read-only."""
-        return self._all
-
-    def neighbours(self, arch: Arch) -> list[Arch]:
-        """Returns the 24 cells that differ in one operation."""
-        return [
-            (*arch[:edge], op, *arch[edge + 1 :])
-            for edge, old in enumerate(arch)
-            for op in range(len(OPERATIONS))
-            if op != old
-        ]
-
-    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Draws one of the 24 neighbours uniformly."""
-        edge, step = divmod(int(rng.integers(24)), 4)
-        return (*arch[:edge], (arch[edge] + 1 + step) % 5, *arch[edge + 1 :])
-
-    def encode(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.float32]:
-        """Returns one-hot operations, shape (n, 30): five features an edge."""
-        return np.eye(len(OPERATIONS), dtype=np.float32)[self._all[self.index(archs)]].reshape(-1, 30)
 
     def format(self, arch: Arch) -> str:
         """Returns the official string, e.g. `|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|`."""

@@ -1,15 +1,11 @@
 """The cell space of TransNAS-Bench-101: four nodes and one of four operations on each of six edges."""
 
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from itertools import permutations
 
-import numpy as np
-from numpy.typing import NDArray
-
-from surrogates.space import Arch, ArchitectureError, Space
-from surrogates.spaces.nas_bench_201 import EDGES
+from surrogates.cell_space import EDGES, CellSpace
+from surrogates.space import Arch, ArchitectureError
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")
 NONE, SKIP = 0, 1
@@ -57,7 +53,7 @@ def _computation(arch: Arch) -> tuple[tuple[int, ...], ...]:
     )
 
 
-class TransNasBench101Micro(Space):
+class TransNasBench101Micro(CellSpace):
     """All 4,096 cells of TransNAS-Bench-101 (Duan et al. 2021, CVPR, arXiv:2105.11871, section 3, "cell-level").
 
     An architecture is the six operations, as indices into `OPERATIONS`, in the order of the official key
@@ -68,6 +64,7 @@ class TransNasBench101Micro(Space):
 
     name = "trans_nas_bench_101_micro"
     size = len(OPERATIONS) ** len(EDGES)
+    operations = OPERATIONS
     description = (
         "An architecture is a cell: a small graph with four nodes, numbered 0 to 3. Node 0 is the input, node 3 the "
         "output. Each node receives the results of all earlier nodes, each through one operation, and adds them up. "
@@ -85,34 +82,6 @@ class TransNasBench101Micro(Space):
         'root ::= "64-41414-" op "_" op op "_" op op op\n'
         'op ::= "' + '" | "'.join(map(str, range(len(OPERATIONS)))) + '"\n'
     )
-
-    @cached_property
-    def _all(self) -> NDArray[np.int64]:
-        archs = np.indices((len(OPERATIONS),) * len(EDGES)).reshape(len(EDGES), -1).T.copy()
-        archs.flags.writeable = False
-        return archs
-
-    def enumerate(self) -> NDArray[np.int64]:
-        """Returns all cells in lexicographic order: shape (4096, 6), read-only."""
-        return self._all
-
-    def neighbours(self, arch: Arch) -> list[Arch]:
-        """Returns the 18 cells that differ in one operation."""
-        return [
-            (*arch[:edge], op, *arch[edge + 1 :])
-            for edge, old in enumerate(arch)
-            for op in range(len(OPERATIONS))
-            if op != old
-        ]
-
-    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Draws one of the 18 neighbours uniformly."""
-        edge, step = divmod(int(rng.integers(18)), 3)
-        return (*arch[:edge], (arch[edge] + 1 + step) % 4, *arch[edge + 1 :])
-
-    def encode(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.float32]:
-        """Returns one-hot operations, shape (n, 24): four features an edge."""
-        return np.eye(len(OPERATIONS), dtype=np.float32)[self._all[self.index(archs)]].reshape(-1, 24)
 
     def format(self, arch: Arch) -> str:
         """Returns the official key, e.g. `64-41414-1_02_333`."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from surrogates.cell_space import EDGES
 from surrogates.graph_features import (
     FEATURES,
     cell_features,
@@ -17,7 +18,7 @@ from surrogates.graph_features import (
     path_counts,
 )
 from surrogates.spaces import spaces
-from surrogates.spaces.nas_bench_201 import EDGES, nas_bench_201
+from surrogates.spaces.nas_bench_201 import nas_bench_201
 from surrogates.spaces.trans_nas_bench_101_macro import trans_nas_bench_101_macro
 from surrogates.spaces.trans_nas_bench_101_micro import trans_nas_bench_101_micro
 

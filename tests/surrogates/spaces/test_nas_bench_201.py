@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from surrogates.cell_space import EDGES
 from surrogates.space import ArchitectureError
-from surrogates.spaces.nas_bench_201 import EDGES, OPERATIONS, nas_bench_201
+from surrogates.spaces.nas_bench_201 import OPERATIONS, nas_bench_201
 
 PUBLISHED = Path("../shared/data/nb201_acc.parquet")
 

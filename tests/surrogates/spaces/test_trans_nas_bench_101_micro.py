@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from surrogates.cell_space import EDGES
 from surrogates.space import ArchitectureError
-from surrogates.spaces.nas_bench_201 import EDGES
 from surrogates.spaces.trans_nas_bench_101_micro import OPERATIONS, trans_nas_bench_101_micro
 
 PUBLISHED = Path("../shared/data/tnb101_micro.parquet")

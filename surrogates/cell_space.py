@@ -1,0 +1,52 @@
+"""Cells with four nodes and one operation on each of six edges: what their search spaces share."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surrogates.space import Arch, Space
+
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+"""The edges (from, to) in the order of an architecture's operations."""
+
+
+class CellSpace(Space):
+    """All cells with four nodes and one of `operations` on each of `EDGES`; an architecture is six indices into them.
+
+    Attributes:
+        operations: Names of the operations.
+    """
+
+    operations: tuple[str, ...]
+
+    @cached_property
+    def _all(self) -> NDArray[np.int64]:
+        archs = np.indices((len(self.operations),) * len(EDGES)).reshape(len(EDGES), -1).T.copy()
+        archs.flags.writeable = False
+        return archs
+
+    def enumerate(self) -> NDArray[np.int64]:
+        """Returns all cells in lexicographic order: shape (size, 6), read-only."""
+        return self._all
+
+    def neighbours(self, arch: Arch) -> list[Arch]:
+        """Returns the cells that differ in one operation."""
+        return [
+            (*arch[:edge], op, *arch[edge + 1 :])
+            for edge, old in enumerate(arch)
+            for op in range(len(self.operations))
+            if op != old
+        ]
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Draws one of the neighbours uniformly."""
+        others = len(self.operations) - 1
+        edge, step = divmod(int(rng.integers(len(EDGES) * others)), others)
+        return (*arch[:edge], (arch[edge] + 1 + step) % (others + 1), *arch[edge + 1 :])
+
+    def encode(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.float32]:
+        """Returns one-hot operations, one feature an edge and operation: shape (n, 6 * operations)."""
+        one_hot = np.eye(len(self.operations), dtype=np.float32)[self._all[self.index(archs)]]
+        return one_hot.reshape(-1, len(EDGES) * len(self.operations))
