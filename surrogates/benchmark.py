@@ -132,6 +132,16 @@ class Benchmark(ABC):
             raise unknown(f"task of {self.name}", name, self.tasks, where)
         return self.tasks[name]
 
+    def _refuse_unknown(self, task: Task, fidelity: int | None, seed: int | None) -> None:
+        """Raises an `InputError` that lists what can be asked for, unless the task has this fidelity and this seed."""
+        for what, value, known in (("fidelity", fidelity, task.fidelities), ("seed", seed, task.seeds)):
+            if value is not None and value not in known:
+                listed = f"{known[0]} to {known[-1]}" if len(known) > 9 else ", ".join(map(str, known))
+                raise InputError(
+                    f"{self.name}/{task.name} has no {what} {value}; "
+                    + (f"known: {listed}" if known else f"it has one result only: leave {what} out")
+                )
+
     def scores(self, task: str, split: Split) -> NDArray[np.float64]:
         """Returns the scores of all architectures at full fidelity, in the order of `space.enumerate()`; read-only.
 

@@ -321,12 +321,7 @@ class FittedBenchmark(Benchmark):
         return {"validation": draws["mean"] + half, "test": draws["mean"] - half}
 
     def _epochs(self, task: Task, fidelity: int | None) -> int:
-        if fidelity is not None and fidelity not in task.fidelities:
-            known = ", ".join(map(str, task.fidelities))
-            raise InputError(
-                f"{self.name}/{task.name} has no fidelity {fidelity}; "
-                + (f"known: {known}" if known else "it has one result only: leave fidelity out")
-            )
+        self._refuse_unknown(task, fidelity, None)
         return int(fidelity or (task.fidelities[-1] if task.fidelities else 0))
 
     def query(
@@ -349,15 +344,12 @@ class FittedBenchmark(Benchmark):
         """
         described = self.task(task)
         epochs = self._epochs(described, fidelity)
-        if seed is not None and seed not in described.seeds:
+        if seed is not None and not described.seeds:
             raise InputError(
-                f"{self.name}/{task} has no seed {seed}; "
-                + (
-                    f"known: {described.seeds[0]} to {described.seeds[-1]}"
-                    if described.seeds
-                    else "its table has one training seed, so that the noise is unknown: leave seed out"
-                )
+                f"{self.name}/{task} has no seed {seed}; its table has one training seed, so that the noise is "
+                "unknown: leave seed out"
             )
+        self._refuse_unknown(described, None, seed)
         rows = self.space.index(archs)
         # A draw depends on the number, whatever its type.
         noise = {} if seed is None else self._noise(rows, task, epochs, int(seed))

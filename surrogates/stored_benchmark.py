@@ -112,19 +112,10 @@ class StoredBenchmark(Benchmark):
             InputError: No such task, fidelity or seed, or an architecture that is not of `space`.
         """
         described = self.task(task)
-        self._check(described, fidelity, seed)
+        self._refuse_unknown(described, fidelity, seed)
         rows = self.space.index(archs)
         name, epochs = self._address(described, fidelity)
         return Scores(*(self._take(name, epochs, field, seed, rows) for field in Scores._fields))
-
-    def _check(self, task: Task, fidelity: int | None, seed: int | None) -> None:
-        for what, value, known in (("fidelity", fidelity, task.fidelities), ("seed", seed, task.seeds)):
-            if value is not None and value not in known:
-                listed = f"{known[0]} to {known[-1]}" if len(known) > 9 else ", ".join(map(str, known))
-                raise InputError(
-                    f"{self.name}/{task.name} has no {what} {value}; "
-                    + (f"known: {listed}" if known else f"it has one result only: leave {what} out")
-                )
 
     def values(self, column: Column) -> NDArray[np.float64]:
         """Returns a column of the table as it is stored: shape (architectures,), read-only, mapped.

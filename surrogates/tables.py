@@ -173,10 +173,7 @@ class TableBenchmark(Benchmark):
         Raises:
             InputError: No such task, fidelity or seed, or an architecture that is not of `space`.
         """
-        self.task(task)
-        for what, value in (("fidelity", fidelity), ("seed", seed)):
-            if value is not None:
-                raise InputError(f"{self.name}/{task} has no {what} {value}; it has one result only: leave {what} out")
+        self._refuse_unknown(self.task(task), fidelity, seed)
         rows = self.space.index(archs)
         return Scores(*(self._take(f"{task}/{field}", rows) for field in Scores._fields))
 
