@@ -371,7 +371,7 @@ def setup(
     from bench.llm.models import BUILT_IN
     from bench.llm.weights import setup as make
 
-    make(models or list(BUILT_IN), lambda line: typer.echo(line, err=True))
+    make(models or [m.name for m in BUILT_IN.values() if m.packages], lambda line: typer.echo(line, err=True))
 
 
 @llm.command("ls")

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import math
+import os
 import time
 import traceback
 from collections import defaultdict
@@ -17,13 +18,16 @@ import numpy as np
 
 from bench import manifest
 from bench.budget import Meter
-from bench.effects import Answer, Ask, Completion, Effect, Evaluate, Evaluation
+from bench.categoricals import Categoricals
+from bench.effects import Answer, Ask, Completion, Effect, Evaluate, Evaluation, Sampling, Tune, Tuned
 from bench.executors import Executor
-from bench.journal import CompletionRow, EvaluationRow, Journal, RunRow
+from bench.generator import Distribution, Generator
+from bench.journal import CompletionRow, DrawRow, EvaluationRow, Journal, RunRow, TuneRow
 from bench.llm.client import Client, Request
 from bench.llm.models import Model
 from bench.llm.prompts import render
 from bench.llm.serving import Server
+from bench.llm.tuner import Tuner
 from bench.method import Problem
 from bench.study import Run, Study
 from surrogates.benchmark import Benchmark, Scores
@@ -46,6 +50,8 @@ class _Active:
         self.step = -1
         self.evaluations = evaluations
         self.completions = journal.completions(row.id)
+        self.tunes = journal.tunes(row.id) if run.method.tunes else {}
+        self.generator: str | None = None
         self.started = time.monotonic() - row.wall_seconds
         self.timed = run.budget.wall_seconds is not None
 
@@ -76,9 +82,12 @@ class Driver:
         progress: Progress = lambda ended, made: None,
     ) -> None:
         self._journal, self._executor, self._logs, self._progress = journal, executor, logs, progress
+        self._states = journal.path.parent / "generators"
         self._texts: defaultdict[str, dict[Arch, str]] = defaultdict(dict)
         self._ended = self._made = 0
         self._client: Client | None = None
+        self._generators: asyncio.Queue[Generator] = asyncio.Queue()
+        self._untuned: dict[tuple[str, Sampling], tuple[Distribution, str]] = {}
 
     def drive(self, runs: Sequence[Run]) -> dict[str, int]:
         """Drives the runs to their ends; those that ended before are skipped.
@@ -98,7 +107,11 @@ class Driver:
         models = dict.fromkeys(run.model for run, _ in todo)
         for model in sorted(models, key=lambda m: m is not None):
             active = [_Active(run, row, recorded[row.id], self._journal) for run, row in todo if run.model == model]
-            asyncio.run(self._with_model(model, active))
+            asyncio.run(self._with_model(model, [a for a in active if not a.run.method.tunes]))
+            # Seed by seed, so that what is done first covers all that is compared.
+            tuning = sorted((a for a in active if a.run.method.tunes), key=lambda a: a.run.seed)
+            for space in {a.space.name: a.space for a in tuning}.values():
+                asyncio.run(self._with_generators(model, space, [a for a in tuning if a.space is space]))
         return {"skipped": skipped, "done": len(todo) - self._failed, "failed": self._failed}
 
     async def _with_model(self, model: Model | None, active: list[_Active]) -> None:
@@ -108,18 +121,41 @@ class Driver:
             async with _client(model, self._logs) as self._client:
                 await self._drive(active)
 
-    async def _drive(self, active: list[_Active]) -> None:
-        ready: Answered = [(run, []) for run in active]
+    async def _with_generators(self, model: Model | None, space: Space, active: list[_Active]) -> None:
+        """Drives runs that tune: as many at once as there are generators, so that early ones end early."""
+        cores = os.cpu_count() or 1
+        if model is None:
+            generators: list[Generator] = [Categoricals(space)]
+        elif model.decoder:
+            generators = [Tuner(model, space, threads=1) for _ in range(min(cores, len(active)))]
+        else:
+            generators = [Tuner(model, space)]
+        self._generators, self._untuned = asyncio.Queue(), {}
+        for generator in generators:
+            self._generators.put_nowait(generator)
+        try:
+            await self._drive(active, len(generators))
+        finally:
+            for generator in generators:
+                generator.close()
+
+    async def _drive(self, active: list[_Active], at_once: int | None = None) -> None:
+        following = iter(active)
+        ready: Answered = [(run, []) for run in islice(following, at_once)]
         waiting: set[asyncio.Task[Answered]] = set()
         try:
             while ready or waiting:
                 evaluates: list[tuple[_Active, Evaluate]] = []
-                for run, answer in ready:
+                for run, answer in ready:  # grows
                     match self._advance(run, answer):
                         case Evaluate() as effect:
                             evaluates.append((run, effect))
                         case Ask() as effect:
                             waiting.add(asyncio.create_task(self._ask(run, effect)))
+                        case Tune() as effect:
+                            waiting.add(asyncio.create_task(self._tune(run, effect)))
+                        case None:
+                            ready += [(run, []) for run in islice(following, 1)]
                 if evaluates:
                     waiting.add(asyncio.create_task(self._evaluate(evaluates)))
                 ready = []
@@ -148,7 +184,13 @@ class Driver:
         except Exception as error:
             return self._end(active, "failed", "".join(traceback.format_exception(error)))
         active.step += 1
-        size = len(effect.proposals) if isinstance(effect, Evaluate) else len(effect.prompts)
+        match effect:
+            case Tune():
+                return effect
+            case Ask():
+                size = len(effect.prompts)
+            case Evaluate():
+                size = len(effect.proposals)
         if not size:
             return self._end(active, "failed", f"{active.run.method.name} asked for nothing at step {active.step}")
         if isinstance(effect, Evaluate) and size > (room := meter.room()):
@@ -262,31 +304,168 @@ class Driver:
     async def _ask(self, active: _Active, effect: Ask) -> Answered:
         """Answers a run's `Ask`, prompt by prompt; what is journalled is not asked again."""
         recorded = active.completions.pop(active.step, {})
-        tasks = [self._complete(active, effect, i, recorded.get(i)) for i in range(len(effect.prompts))]
-        completions = await asyncio.gather(*tasks)
+        if active.run.method.tunes:
+            completions = await self._draw(active, effect, recorded)
+        else:
+            tasks = [self._complete(active, effect, i, recorded.get(i)) for i in range(len(effect.prompts))]
+            completions = await asyncio.gather(*tasks)
         active.meter.tokens += sum(c.prompt_tokens + c.completion_tokens for c in completions)
         return [(active, completions)]
 
     async def _complete(
         self, active: _Active, effect: Ask, position: int, recorded: CompletionRow | None
     ) -> Completion:
-        model, revision, prompt = active.run.model, active.revision, effect.prompts[position]
-        if model is None or revision is None or self._client is None:
+        if active.run.model is None or self._client is None:
             raise InputError(f"method {active.run.method.name} asks a language model but declares no prompts")
-        text, _ = render(prompt.template, prompt.values)
-        seed = active.run.sample_seed(active.step, position)
-        sampling = json.dumps({**asdict(effect.sampling), "seed": seed})
-        identity = json.dumps([model.name, revision, text, effect.constraint, sampling])
-        prompt_hash = hashlib.sha256(identity.encode()).hexdigest()
+        question = _Question(active, effect, position)
         if recorded is None:
-            reply = await self._client.complete(Request(text, seed, effect.sampling, effect.constraint))
-            place = (active.id, active.step, position, model.name, revision)
+            request = Request(question.prompt, question.seed, effect.sampling, effect.constraint)
+            reply = await self._client.complete(request)
             answer = (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.failure)
-            recorded = CompletionRow(*place, prompt.template, prompt_hash, text, sampling, *answer)
+            recorded = question.row(*answer)
             self._journal.write_completion(recorded)
-        elif recorded.prompt_hash != prompt_hash:
-            raise self._contradiction(active, text, recorded.prompt)
+        return self._known(active, question, recorded)
+
+    def _known(self, active: _Active, question: "_Question", recorded: CompletionRow) -> Completion:
+        if recorded.prompt_hash != question.hash:
+            raise self._contradiction(active, question.prompt, recorded.prompt)
         return Completion(recorded.text, recorded.prompt_tokens, recorded.completion_tokens, recorded.failure)
+
+    async def _draw(self, active: _Active, effect: Ask, recorded: dict[int, CompletionRow]) -> list[Completion]:
+        """Draws answers from the exact distribution of the run's generator, one for each different prompt."""
+        if effect.constraint != active.space.grammar:
+            raise InputError(f"method {active.run.method.name}: a run that tunes asks with its space's grammar")
+        questions = [_Question(active, effect, i) for i in range(len(effect.prompts))]
+        todo: defaultdict[str, list[_Question]] = defaultdict(list)
+        for question in questions:
+            if question.position not in recorded:
+                todo[question.prompt].append(question)
+        for prompt, same in todo.items():
+            began = time.monotonic()
+            found, name = await self._distribution(active, prompt, effect.sampling)
+            seconds = time.monotonic() - began
+            shares = np.cumsum(np.exp(found.sampled))
+            drawn = [np.random.default_rng(q.seed).random() * shares[-1] for q in same]
+            rows = []
+            for question, place in zip(same, np.searchsorted(shares, drawn, side="right").tolist(), strict=True):
+                text = self._text(active.space, tuple(active.space.enumerate()[place].tolist()))
+                tokens = int(found.text_tokens[place])
+                rows.append(question.row(text, found.prompt_tokens, tokens, seconds / len(same), None))
+            log_p, sampled = _bytes(found)
+            draw = DrawRow(active.id, active.step, prompt, active.generator, name, seconds)
+            self._journal.write_draw(draw, log_p, sampled, rows)
+            recorded |= {row.position: row for row in rows}
+        return [self._known(active, question, recorded[question.position]) for question in questions]
+
+    async def _distribution(self, active: _Active, prompt: str, sampling: Sampling) -> tuple[Distribution, str]:
+        """Returns a distribution and its hash; that of the untuned generator is computed once for all runs."""
+        if active.generator is None and (prompt, sampling) in self._untuned:
+            return self._untuned[prompt, sampling]
+        generator = await self._generators.get()
+        try:
+            found = await asyncio.to_thread(generator.distribution, self._state(active), prompt, sampling)
+        finally:
+            self._generators.put_nowait(generator)
+        named = found, hashlib.sha256(b"".join(part or b"" for part in _bytes(found))).hexdigest()
+        if active.generator is None:
+            self._untuned[prompt, sampling] = named
+        return named
+
+    def _state(self, active: _Active) -> Path | None:
+        """Returns the file of the run's generator, None for the untuned one."""
+        if active.generator is None:
+            return None
+        path = self._states / str(active.id) / active.generator
+        try:
+            with path.open("rb") as file:
+                whole = hashlib.file_digest(file, "sha256").hexdigest() == active.generator
+        except OSError:
+            whole = False
+        if not whole:
+            raise InputError(f"{path}: the tuned generator that the journal tells of is missing or damaged; bring it "
+                             "back, or give another --out")  # fmt: skip
+        return path
+
+    async def _tune(self, active: _Active, effect: Tune) -> Answered:
+        """Tunes a run's generator; a journalled step is not taken again."""
+        run, recorded = active.run, active.tunes.pop(active.step, None)
+        if not run.method.tunes:
+            raise InputError(f"method {run.method.name} tunes but does not declare it")
+        prompt, _ = render(effect.prompt.template, effect.prompt.values)
+        seed = run.sample_seed(active.step, 0)
+        texts, weights, held_out = (json.dumps(v and list(v)) for v in (effect.texts, effect.weights, effect.held_out))
+        tuning = json.dumps(asdict(effect.tuning) | {"keep": effect.keep, "anew": effect.anew})
+        data = (prompt, texts, weights, held_out, tuning)
+        name = run.model.name if run.model else None
+        identity = json.dumps([name, active.revision, active.generator, seed, *data])
+        data_hash = hashlib.sha256(identity.encode()).hexdigest()
+        if recorded is None:
+            began = time.monotonic()
+            answer, made = await self._tuned(active, effect, prompt, seed)
+            told = (json.dumps(answer.losses), json.dumps(answer.held_out))
+            seconds = time.monotonic() - began
+            recorded = TuneRow(active.id, active.step, data_hash, *data, *told, made, seconds, answer.failure)
+            self._journal.write_tune(recorded)
+        elif recorded.data_hash != data_hash:
+            raise self._contradiction(active, f"to tune on {texts}", recorded.texts)
+        if recorded.generator:
+            active.generator = recorded.generator
+            if not active.tunes:  # nothing is left to replay: older states are of no use
+                for old in (self._states / str(active.id)).iterdir():
+                    if old.name != active.generator:
+                        old.unlink()
+        losses, pairs = json.loads(recorded.losses), json.loads(recorded.log_likelihoods)
+        return [(active, Tuned(tuple(losses), tuple(map(tuple, pairs)), recorded.failure))]
+
+    async def _tuned(self, active: _Active, effect: Tune, prompt: str, seed: int) -> tuple[Tuned, str | None]:
+        """Tunes; returns the answer, and the hash of the new state, under which it is kept, if there is one."""
+        folder = self._states / str(active.id)
+        out = folder / "new"
+        generator = await self._generators.get()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            out.unlink(missing_ok=True)
+            answer = await asyncio.to_thread(generator.tune, self._state(active), effect, prompt, seed, out)
+            if answer.failure:
+                return answer, None
+            with out.open("rb") as file:
+                made = hashlib.file_digest(file, "sha256").hexdigest()
+            out.replace(folder / made)
+        except OSError as error:
+            raise InputError(
+                f"{out}: {error.strerror}; free space and run again: what is journalled is kept"
+            ) from error
+        finally:
+            self._generators.put_nowait(generator)
+        return answer, made
+
+
+class _Question:
+    """One prompt of an `Ask`, with all that decides its answer."""
+
+    def __init__(self, active: _Active, effect: Ask, position: int) -> None:
+        run, prompt = active.run, effect.prompts[position]
+        self.position = position
+        self.prompt, _ = render(prompt.template, prompt.values)
+        self.seed = run.sample_seed(active.step, position)
+        self._model, self._revision = run.model.name if run.model else "", active.revision or ""
+        self._place, self._template = (active.id, active.step, position), prompt.template
+        self._sampling = json.dumps({**asdict(effect.sampling), "seed": self.seed})
+        identity = json.dumps([self._model, self._revision, self.prompt, effect.constraint, self._sampling])
+        self.hash = hashlib.sha256(identity.encode()).hexdigest()
+
+    def row(
+        self, text: str, prompt_tokens: int, completion_tokens: int, seconds: float, failure: str | None
+    ) -> CompletionRow:
+        """Returns the row with its answer."""
+        asked = (self._model, self._revision, self._template, self.hash, self.prompt, self._sampling)
+        return CompletionRow(*self._place, *asked, text, prompt_tokens, completion_tokens, seconds, failure)
+
+
+def _bytes(found: Distribution) -> tuple[bytes, bytes | None]:
+    """Returns a distribution as the journal keeps it."""
+    log_p, sampled = (logs.astype(np.float32).tobytes() for logs in (found.log_p, found.sampled))
+    return log_p, None if sampled == log_p else sampled
 
 
 @asynccontextmanager

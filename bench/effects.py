@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from surrogates.space import Arch
 
@@ -50,12 +50,14 @@ class Sampling:
 
     Attributes:
         temperature: 0 is greedy.
-        top_p: Share of probability kept, in (0, 1].
+        top_p: Share of probability kept, in (0, 1]: of the likeliest tokens, as few as have it.
+        top_k: Likeliest tokens kept; 0: all.
         max_tokens: Tokens of an answer at most.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int = 0
     max_tokens: int = 96
 
 
@@ -90,8 +92,84 @@ class Ask:
     sampling: Sampling = Sampling()
 
 
-Effect = Evaluate | Ask
-Answer = list[Evaluation] | list[Completion]
+Likelihood = Literal["free", "constrained"]
+"""The model's own likelihood, over all its tokens; or that among the tokens which the constraint allows."""
+
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How weights are tuned: low-rank adaptation (LoRA) of linear layers, by AdamW at a constant rate.
+
+    Attributes:
+        rank: Rank of the adapters.
+        alpha: Their scale is alpha / rank.
+        dropout: Share of the adapters' inputs that is dropped, in [0, 1).
+        modules: Names of the layers, separated by commas, or "all-linear".
+        learning_rate: Of AdamW.
+        epochs: Passes over the texts.
+        batch: Texts in a step; 0: all.
+        steps: Steps at most; 0: as many as the epochs have.
+        likelihood: What is maximised.
+        precision: Of the forward and backward pass; weights and their updates are float32.
+    """
+
+    rank: int = 32
+    alpha: float = 32.0
+    dropout: float = 0.05
+    modules: str = "all-linear"
+    learning_rate: float = 1e-5
+    epochs: int = 3
+    batch: int = 8
+    steps: int = 0
+    likelihood: Likelihood = "free"
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Tune:
+    """Asks to raise the likelihood of texts, as answers to a prompt, under the run's generator; answered by `Tuned`.
+
+    From then on the generator is the tuned one. A method that yields it declares so (`bench.method.method`). Where the
+    run asks no language model, the generator is a product of independent categoricals, one for each decision.
+
+    Attributes:
+        texts: The corpus; empty: the step fails, and the generator stays.
+        prompt: What they are answers to.
+        weights: Of each text, at least 0, not all 0; None: all alike.
+        held_out: Texts that are not tuned on, whose likelihoods before and after are measured.
+        keep: Share of the old parameters that is kept (smoothing), in [0, 1).
+        anew: Whether tuning starts from the untuned generator, and not from the last one.
+        tuning: How weights are tuned; means nothing to categoricals, which are fitted exactly.
+    """
+
+    texts: Sequence[str]
+    prompt: Prompt
+    weights: Sequence[float] | None = None
+    held_out: Sequence[str] = ()
+    keep: float = 0.0
+    anew: bool = False
+    tuning: Tuning = Tuning()
+
+
+class Tuned(NamedTuple):
+    """The answer to a `Tune`.
+
+    Attributes:
+        losses: Mean negative log-likelihood of the texts in each step, in nats a text.
+        held_out: Log-likelihood of each held-out text before and after, in nats.
+        failure: Why the generator is still the one before; None when it was tuned.
+    """
+
+    losses: tuple[float, ...]
+    held_out: tuple[tuple[float, float], ...]
+    failure: str | None = None
+
+
+Effect = Evaluate | Ask | Tune
+Answer = list[Evaluation] | list[Completion] | Tuned
 Search = Generator[Effect, Answer, None]
 """A running method: yields effects, receives their answers, is closed when the budget is spent."""
 
@@ -108,3 +186,8 @@ def ask(
 ) -> Generator[Effect, Answer, list[Completion]]:
     """Puts prompts to the language model, in a method: `answers = yield from ask([prompt], space.grammar)`."""
     return (yield Ask(list(prompts), constraint, sampling))  # pyright: ignore[reportReturnType]
+
+
+def tune(effect: Tune) -> Generator[Effect, Answer, Tuned]:
+    """Tunes the run's generator, in a method: `tuned = yield from tune(Tune(texts, prompt))`."""
+    return (yield effect)  # pyright: ignore[reportReturnType]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from surrogates.errors import InputError
 
-SCHEMA = 1
+SCHEMA = 2
 TABLES = """
 CREATE TABLE runs(
     id INTEGER PRIMARY KEY,
@@ -51,6 +51,36 @@ CREATE TABLE completions(
     failure TEXT,
     PRIMARY KEY(run, step, position)
 ) WITHOUT ROWID;
+CREATE TABLE tunes(
+    run INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    data_hash TEXT NOT NULL,       -- SHA-256 of model, revision, generator, seed and all that follows up to `tuning`
+    prompt TEXT NOT NULL,
+    texts TEXT NOT NULL,           -- JSON, as the columns below up to `log_likelihoods`
+    weights TEXT NOT NULL,
+    held_out TEXT NOT NULL,
+    tuning TEXT NOT NULL,          -- bench.effects.Tune without texts and prompt
+    losses TEXT NOT NULL,
+    log_likelihoods TEXT NOT NULL, -- of each held-out text before and after
+    generator TEXT,                -- SHA-256 of the file with the new state; NULL: not tuned
+    seconds REAL NOT NULL,
+    failure TEXT,
+    PRIMARY KEY(run, step)
+) WITHOUT ROWID;
+CREATE TABLE draws(
+    run INTEGER NOT NULL,
+    step INTEGER NOT NULL,         -- of the question whose answers were drawn
+    prompt TEXT NOT NULL,
+    generator TEXT,                -- NULL: the untuned one
+    distribution TEXT NOT NULL,
+    seconds REAL NOT NULL,         -- spent on computing it; 0 where it was known
+    PRIMARY KEY(run, step, prompt)
+) WITHOUT ROWID;
+CREATE TABLE distributions(
+    hash TEXT PRIMARY KEY,         -- SHA-256 of both arrays
+    log_p BLOB NOT NULL,           -- float32 in the order of the space's enumerate(): log p of each architecture
+    sampled BLOB                   -- with which each is drawn; NULL: the same
+) WITHOUT ROWID;
 """
 
 
@@ -87,6 +117,35 @@ class CompletionRow(NamedTuple):
     completion_tokens: int
     seconds: float
     failure: str | None
+
+
+class TuneRow(NamedTuple):
+    """A row of the table `tunes`."""
+
+    run: int
+    step: int
+    data_hash: str
+    prompt: str
+    texts: str
+    weights: str
+    held_out: str
+    tuning: str
+    losses: str
+    log_likelihoods: str
+    generator: str | None
+    seconds: float
+    failure: str | None
+
+
+class DrawRow(NamedTuple):
+    """A row of the table `draws`."""
+
+    run: int
+    step: int
+    prompt: str
+    generator: str | None
+    distribution: str
+    seconds: float
 
 
 class RunRow(NamedTuple):
@@ -193,6 +252,25 @@ class Journal:
         """Appends one answer of a language model."""
         with self.transaction():
             self._db.execute(_insert(CompletionRow, "completions"), row)
+
+    def write_draw(
+        self, row: DrawRow, log_p: bytes, sampled: bytes | None, completions: Sequence[CompletionRow]
+    ) -> None:
+        """Appends answers drawn from an exact distribution, with that distribution."""
+        with self.transaction():
+            self._db.execute("INSERT OR IGNORE INTO distributions VALUES (?, ?, ?)", (row.distribution, log_p, sampled))
+            self._db.execute(_insert(DrawRow, "draws"), row)
+            self._db.executemany(_insert(CompletionRow, "completions"), completions)
+
+    def write_tune(self, row: TuneRow) -> None:
+        """Appends one tuning step."""
+        with self.transaction():
+            self._db.execute(_insert(TuneRow, "tunes"), row)
+
+    def tunes(self, run: int) -> dict[int, TuneRow]:
+        """Returns a run's tuning steps by their effect's number."""
+        with _explained(self.path):
+            return {row[1]: TuneRow(*row) for row in self._db.execute("SELECT * FROM tunes WHERE run=?", (run,))}
 
     def evaluations(self, runs: Iterable[int]) -> dict[int, dict[int, list[EvaluationRow]]]:
         """Returns the evaluations of runs that are not done, by run and step, from one pass over the file."""

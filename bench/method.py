@@ -2,9 +2,11 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from bench.effects import Evaluation, Search
 from surrogates.benchmark import Task
@@ -37,6 +39,7 @@ class Method:
         version: Declared version; raise it when the method proposes otherwise than before.
         prompts: Templates in `bench/llm/prompts` that it asks a language model with; empty: it asks none.
         control: Name of the method that does the same without what this one adds; "" when it has none.
+        tunes: Whether it tunes a generator: the language model that it asks, or, without prompts, categoricals.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Method:
     version: str
     prompts: tuple[str, ...] = ()
     control: str = ""
+    tunes: bool = False
 
     @property
     def summary(self) -> str:
@@ -60,17 +64,19 @@ class Method:
         """Returns all parameters: those given, the others at their defaults.
 
         Raises:
-            InputError: A parameter that the method does not have, or of another type than its default.
+            InputError: A parameter that the method does not have, or a value that its annotation does not allow.
         """
-        defaults = self.parameters
+        found = dict(self.parameters)
+        annotations = {p.name: p.annotation for p in inspect.signature(self.search).parameters.values()}
         for name, value in parameters.items():
-            if name not in defaults:
-                raise unknown(f"parameter of {self.name}", name, defaults, where)
-            number = isinstance(value, int) and not isinstance(value, bool) and isinstance(defaults[name], float)
-            if type(value) is not type(defaults[name]) and not number:
-                expected = type(defaults[name]).__name__
-                raise InputError(f"{where}: {self.name}.{name} must be of type {expected}, it is {value!r}")
-        return defaults | parameters
+            if name not in found:
+                raise unknown(f"parameter of {self.name}", name, found, where)
+            try:
+                found[name] = TypeAdapter(annotations[name]).validate_python(value, strict=True)
+            except ValidationError as error:
+                said = error.errors()[0]["msg"].replace("Input should", "must")
+                raise InputError(f"{where}: {self.name}.{name} {said}, it is {value!r}") from error
+        return found
 
     def start(self, problem: Problem, rng: np.random.Generator, parameters: dict[str, object]) -> Search:
         """Returns the running method, before its first effect."""
@@ -78,10 +84,25 @@ class Method:
 
 
 def method(
-    name: str, *, version: str = "1", prompts: tuple[str, ...] = (), control: str = ""
+    name: str, *, version: str = "1", prompts: tuple[str, ...] = (), control: str = "", tunes: bool = False
 ) -> Callable[[Callable[..., Search]], Method]:
     """Makes a method of a generator function; the arguments are the attributes of `Method`."""
-    return lambda search: Method(name, search, version, prompts, control)
+    return lambda search: Method(name, search, version, prompts, control, tunes)
+
+
+def preset(of: Method, name: str, summary: str, control: str, **defaults: object) -> Method:
+    """Returns a method that is another one with other defaults.
+
+    Args:
+        of: The method.
+        name: Name of the preset.
+        summary: What it is for, in a line.
+        control: As in `Method`.
+        defaults: Parameters of the method.
+    """
+    search = partial(of.search, **defaults)
+    search.__doc__ = summary
+    return replace(of, name=name, search=search, control=control)
 
 
 def score(evaluation: Evaluation) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
 
 from bench.budget import Budget
-from bench.llm import models, weights
+from bench.llm import decoder, models, weights
 from bench.llm.models import Model
 from bench.llm.prompts import template_hash
 from bench.method import Method
@@ -72,6 +72,8 @@ class Run:
     @property
     def revision(self) -> str | None:
         """Which weights the language model has; None without a model."""
+        if self.model and self.model.decoder:
+            return decoder.revision(self.benchmark.space)
         return weights.revision(self.model) if self.model else None
 
     @property
@@ -175,6 +177,12 @@ class Study(_Strict):
                     f'{where}.models: {name} asks a language model; name at least one, e.g. models = ["smollm2"]'
                 )
             asked = [models.get(m, self.models, f"{where}.models") for m in grid.models] if method.prompts else [None]
+            for model in asked:
+                if model and (model.base_url if method.tunes else model.decoder):
+                    raise InputError(
+                        f"{where}.models: {name} cannot use {model.name!r}: "
+                        + ("its weights are not on this machine" if method.tunes else "only methods that tune can")
+                    )
             for benchmark, task in tasks:
                 self._check(budget, method, benchmark, task, where)
                 runs += [

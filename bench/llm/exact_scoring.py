@@ -4,29 +4,23 @@ A text counts in one tokenisation, the canonical one: the tokenizer's own encodi
 tokens, then the tokenizer's end-of-sequence token. It follows the prompt's tokens; no token spans the two.
 
 The masked model chooses, after each prefix, among the tokens alone that lead to another of the texts: p_θ of a text is
-the product of the softmax over those tokens, with temperature, and without top-k and top-p. Over the texts it sums to
-1. Where one token alone is allowed it has probability 1: the end has where no text continues another. A grammar over
-characters, as vLLM's structured outputs, allows tokenisations beside the canonical one: its samples follow another
-distribution, above all at high temperatures.
+the product of the softmax over those tokens. Over the texts it sums to 1. Where one token alone is allowed it has
+probability 1: the end has where no text continues another. Temperature, top-k and top-p act on the same choices. A
+grammar over characters, as vLLM's structured outputs, allows tokenisations beside the canonical one: its samples follow
+another distribution, above all at high temperatures.
 
-The forward passes run in vLLM's environment, with transformers; that process is started by `score`.
+The forward passes need torch and transformers: they run in vLLM's environment.
 """
 
 # pyright: reportMissingImports=false
-import json
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.llm import environment, weights
-from bench.llm.models import Model
+from bench.effects import Sampling
 from bench.llm.token_trie import TokenTrie
-from surrogates.cache import cache_dir
 from surrogates.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,89 +29,19 @@ if TYPE_CHECKING:
 CHUNK = 512
 """Nodes of the trie in one forward pass: more fill the cores better, but attention is computed between all of them."""
 
-START = "import sys; sys.path.append(sys.argv[1]); from bench.llm import exact_scoring; exact_scoring.main()"
-"""Starts the scoring in vLLM's environment, whose packages come before Nascent's."""
-
 
 class Scores(NamedTuple):
     """Log-probabilities of texts, in nats.
 
     Attributes:
         masked: Under the masked model, log p_θ: shape (texts,). `exp` of it sums to 1.
+        sampled: With which each is drawn: shape (texts,), -inf where it never is. `exp` of it sums to 1.
         free: Under the free model, of the canonical tokenisation with its end: shape (texts,); None if not asked for.
     """
 
     masked: NDArray[np.float64]
+    sampled: NDArray[np.float64]
     free: NDArray[np.float64] | None
-
-
-def score(
-    model: Model, prompt: str | Sequence[int], texts: Sequence[str], temperature: float = 1.0, free: bool = False
-) -> Scores:
-    """Scores all texts of a space, in float32, in a process of vLLM's environment.
-
-    Args:
-        model: The model; its weights are on this machine.
-        prompt: What the model is asked: as text it is sent through the chat template or after the first token that the
-            model expects, as serving does; or all tokens before the answer.
-        texts: The texts that may be answered, each once.
-        temperature: What logits are divided by, above 0.
-        free: Whether the free model's log-likelihoods are computed, too; several times the work.
-
-    Raises:
-        InputError: The temperature is not above 0, the environment or the weights are not there, prompt and text are
-            too long for the model, the model scales or caps its logits, two texts are equal, or the process failed.
-    """
-    if not 0 < temperature < np.inf:
-        raise InputError(f"temperature {temperature}: expected a number above 0")
-    with tempfile.TemporaryDirectory() as folder:
-        # A log of its own, which stays if the process fails: several may run at once.
-        log = cache_dir() / "logs" / f"exact_scoring-{Path(folder).name}.log"
-        request, scores = Path(folder) / "request.json", Path(folder) / "scores.npz"
-        request.write_text(
-            json.dumps(
-                {
-                    "folder": str(weights.require(model)),
-                    "chat": model.chat,
-                    "prompt": prompt if isinstance(prompt, str) else [int(token) for token in prompt],
-                    "texts": list(texts),
-                    "temperature": temperature,
-                    "free": free,
-                }
-            )
-        )
-        environment.run(
-            [environment.python(), "-I", "-c", START, Path(__file__).parents[2], request, scores],
-            log, f"model {model.name!r} could not score the texts",
-        )  # fmt: skip
-        log.unlink()
-        with np.load(scores) as found:
-            return Scores(found["masked"], found.get("free"))
-
-
-def main() -> None:
-    """Scores what a request file asks for; runs in vLLM's environment. Arguments: Nascent's folder, request, scores."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
-
-    request, out = Path(sys.argv[2]), Path(sys.argv[3])
-    asked = json.loads(request.read_text())
-    tokenizer = AutoTokenizer.from_pretrained(asked["folder"])
-    prompt = prompt_tokens(tokenizer, asked["prompt"], asked["chat"])
-    trie = TokenTrie.build(canonical_tokens(tokenizer, asked["texts"]))
-    model = AutoModelForCausalLM.from_pretrained(asked["folder"], dtype=torch.float32)
-    config, longest = model.config, len(prompt) + trie.depths.max() - 1
-    # Within the sliding window of its layers, a model attends to all tokens.
-    limit = min(config.max_position_embeddings, getattr(config, "sliding_window", None) or longest)
-    if longest > limit:
-        raise InputError(f"prompt and text have {longest} tokens; exact scores need {limit} or fewer with this model")
-    with torch.inference_mode():
-        last = model(torch.tensor([prompt]), logits_to_keep=1, output_hidden_states=True)
-        linear = last.hidden_states[-1][:, -1] @ model.get_output_embeddings().weight.T
-    if not torch.allclose(linear, last.logits[:, -1], atol=1e-3):
-        raise InputError(f"{config.model_type} changes its logits after the last matrix; exact scores cannot follow it")
-    scores = trie_scores(model, DynamicCache(), prompt, trie, asked["temperature"], asked["free"])
-    np.savez(out, **{name: values for name, values in scores._asdict().items() if values is not None})
 
 
 def prompt_tokens(tokenizer: Any, prompt: str | list[int], chat: bool) -> list[int]:
@@ -135,8 +59,36 @@ def canonical_tokens(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return [[*ids, tokenizer.eos_token_id] for ids in tokenizer(list(texts), add_special_tokens=False).input_ids]
 
 
+def check(model: Any, prompt: Sequence[int], trie: TokenTrie) -> None:
+    """Makes sure that `trie_scores` can follow a model.
+
+    Raises:
+        InputError: Prompt and text are longer than what the model attends to, or it changes its logits after the last
+            matrix.
+    """
+    import torch
+
+    config, longest = model.config, len(prompt) + int(trie.depths.max()) - 1
+    # Within the sliding window of its layers, a model attends to all tokens.
+    limit = min(config.max_position_embeddings, getattr(config, "sliding_window", None) or longest)
+    if longest > limit:
+        raise InputError(f"prompt and text have {longest} tokens; exact scores need {limit} or fewer with this model")
+    with torch.inference_mode():
+        asked = torch.tensor([prompt], device=model.device)
+        last = model(asked, logits_to_keep=1, output_hidden_states=True)
+        linear = last.hidden_states[-1][:, -1] @ model.get_output_embeddings().weight.T
+    if not torch.allclose(linear, last.logits[:, -1], atol=1e-3):
+        raise InputError(f"{config.model_type} changes its logits after the last matrix; exact scores cannot follow it")
+
+
 def trie_scores(
-    model: Any, cache: Any, prompt: Sequence[int], trie: TokenTrie, temperature: float, free: bool, chunk: int = CHUNK
+    model: Any,
+    cache: Any,
+    prompt: Sequence[int],
+    trie: TokenTrie,
+    sampling: Sampling = Sampling(),
+    free: bool = False,
+    chunk: int = CHUNK,
 ) -> Scores:
     """Scores the sequences of a trie.
 
@@ -144,13 +96,12 @@ def trie_scores(
     the way to them each pass the model once, in chunks.
 
     Args:
-        model: A causal language model of transformers, in evaluation mode, whose logits are its output embeddings times
-            the last hidden state, and whose layers all attend to all earlier tokens.
+        model: A causal language model of transformers, in evaluation mode, that `check` has passed.
         cache: An empty `DynamicCache`.
         prompt: Tokens before the sequences, one or more.
         trie: The sequences.
-        temperature: What logits are divided by.
-        free: Whether to score under the free model, too.
+        sampling: How tokens are drawn.
+        free: Whether to score under the free model, too; several times the work.
         chunk: Nodes in one forward pass.
     """
     import torch
@@ -160,23 +111,23 @@ def trie_scores(
     with torch.inference_mode():
         head = model.get_output_embeddings().weight
         vocabulary = np.arange(len(head)) if free else np.unique(trie.tokens[1:][wanted[trie.parents[1:]]])
-        rows = head if free else head[torch.from_numpy(vocabulary)]
-        for nodes, hidden in _walk(model.base_model, cache, prompt, trie, trie.leading_to(wanted), chunk):
+        rows = head if free else head[torch.from_numpy(vocabulary).to(head.device)]
+        for nodes, hidden in _walk(model.base_model, cache, prompt, trie, trie.leading_to(wanted), chunk, head.device):
             scored = nodes[wanted[nodes]]
-            found = hidden[torch.from_numpy(wanted[nodes])] @ rows.T / temperature
+            found = hidden[torch.from_numpy(wanted[nodes]).to(head.device)] @ rows.T
             if free:
-                log_totals[scored] = found.logsumexp(dim=-1).numpy()
+                log_totals[scored] = found.logsumexp(dim=-1).cpu().numpy()
             place = np.full(trie.size, -1)
             place[scored] = np.arange(scored.size)
             children = 1 + np.flatnonzero(place[trie.parents[1:]] >= 0)
             columns = np.searchsorted(vocabulary, trie.tokens[children])
-            logits[children] = found.numpy()[place[trie.parents[children]], columns]
-    masked = trie.sums(trie.log_softmax(logits))
-    return Scores(masked, trie.sums(np.r_[0.0, (logits - log_totals[trie.parents])[1:]]) if free else None)
+            logits[children] = found.cpu().numpy()[place[trie.parents[children]], columns]
+    masked, sampled = (trie.sums(trie.log_probabilities(logits, how)) for how in (Sampling(), sampling))
+    return Scores(masked, sampled, trie.sums(np.r_[0.0, (logits - log_totals[trie.parents])[1:]]) if free else None)
 
 
 def _walk(
-    decoder: Any, cache: Any, prompt: Sequence[int], trie: TokenTrie, nodes: NDArray[np.int64], chunk: int
+    decoder: Any, cache: Any, prompt: Sequence[int], trie: TokenTrie, nodes: NDArray[np.int64], chunk: int, device: Any
 ) -> "Iterator[tuple[NDArray[np.int64], Tensor]]":
     """Yields the nodes in chunks, each with the hidden states after the last layer, shape (nodes, width).
 
@@ -187,9 +138,9 @@ def _walk(
 
     def forward(tokens: Sequence[int] | NDArray, positions: NDArray, mask: NDArray[np.bool_]) -> "Tensor":
         return decoder(
-            input_ids=torch.as_tensor(tokens)[None],
-            position_ids=torch.as_tensor(positions)[None],
-            attention_mask=torch.as_tensor(mask)[None, None],
+            input_ids=torch.as_tensor(tokens, device=device)[None],
+            position_ids=torch.as_tensor(positions, device=device)[None],
+            attention_mask=torch.as_tensor(mask, device=device)[None, None],
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state[0]
@@ -202,7 +153,7 @@ def _walk(
     for start in range(1, len(nodes), chunk):
         now = nodes[start : start + chunk]
         path = trie.ancestors(now[0])
-        kept = torch.from_numpy(np.concatenate([asked, len(prompt) + np.searchsorted(held, path)]))
+        kept = torch.from_numpy(np.concatenate([asked, len(prompt) + np.searchsorted(held, path)])).to(device)
         for layer in cache.layers:
             layer.keys, layer.values = layer.keys[:, :, kept], layer.values[:, :, kept]
         held = np.concatenate([path, now])

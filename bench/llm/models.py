@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from surrogates.errors import unknown
 
-SOURCES = ("packages", "path", "hub", "base_url")
+SOURCES = ("packages", "path", "hub", "base_url", "decoder")
 
 
 class Model(BaseModel):
-    """A language model and where it comes from: exactly one of `packages`, `path`, `hub` and `base_url`.
+    """A language model and where it comes from: exactly one of `packages`, `path`, `hub`, `base_url` and `decoder`.
 
     Attributes:
         name: Name in studies, results and figures.
@@ -21,6 +21,7 @@ class Model(BaseModel):
         path: Folder with a model in Hugging Face's format (config, tokenizer, safetensors).
         hub: Id of a model that already lies in the user's Hugging Face cache.
         base_url: Address of an OpenAI-compatible server of the user's, e.g. "http://127.0.0.1:8000/v1".
+        decoder: The small decoder that Nascent trains from scratch for each space (`bench.llm.decoder`).
         served_name: What that server calls the model; None: the same as `name`.
         revision: Which weights these are, as the user states it: a commit of the hub, a label for a server.
             None: for files, a hash of them.
@@ -38,6 +39,7 @@ class Model(BaseModel):
     path: Path | None = None
     hub: str | None = None
     base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    decoder: bool = False
     served_name: str | None = None
     revision: str | None = None
     chat: bool = False
@@ -81,9 +83,15 @@ BUILT_IN = {
             licence="Gemma Terms of Use",
             notes="Gemma 3 270M (base, not tuned for chat), Q4_K_M weights dequantised to bfloat16",
         ),
+        Model(
+            name="decoder",
+            decoder=True,
+            licence="as Nascent's",
+            notes="a decoder of a million parameters, trained by Nascent on uniformly drawn texts of the space",
+        ),
     )
 }
-"""The models that `nascent llm setup` makes."""
+"""The models that come with Nascent."""
 
 
 def get(name: str, own: Mapping[str, Model] | None = None, where: str = "") -> Model:

@@ -8,6 +8,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.effects import Sampling
+from bench.token_sampling import log_probabilities
 from surrogates.errors import InputError
 
 
@@ -96,18 +98,14 @@ class TokenTrie:
         """Returns whether each node is in the subtree of each root, the root itself included: shape (nodes, roots)."""
         return (roots <= nodes[:, None]) & (nodes[:, None] < self.ends[roots])
 
-    def log_softmax(self, logits: ArrayLike) -> NDArray[np.float64]:
+    def log_probabilities(self, logits: ArrayLike, sampling: Sampling) -> NDArray[np.float64]:
         """Returns the log-probability of each node among its parent's children, shape (nodes,); 0 for the root.
 
         Args:
             logits: One for each node, shape (nodes,), all finite; that of a node without siblings does not matter.
+            sampling: How tokens are drawn.
         """
-        z, parents = np.asarray(logits, dtype=np.float64)[1:], self.parents[1:]
-        highest = np.full(self.size, -np.inf)
-        np.maximum.at(highest, parents, z)
-        z = z - highest[parents]
-        totals = np.bincount(parents, np.exp(z), minlength=self.size)
-        return np.concatenate([[0.0], z - np.log(totals[parents])])
+        return np.r_[0.0, log_probabilities(np.asarray(logits)[1:], self.parents[1:], sampling)]
 
     def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the sum over the nodes that each sequence passes: shape (sequences,).

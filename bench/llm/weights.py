@@ -26,7 +26,8 @@ def folder(model: Model) -> Path:
     """Returns the folder of a model's weights, whether or not they are there.
 
     Raises:
-        InputError: The model lives on a server of the user's, or the user's Hugging Face cache does not hold it.
+        InputError: The model lives on a server of the user's, it is the small decoder, or the user's Hugging Face cache
+            does not hold it.
     """
     if model.path:
         return model.path.expanduser().absolute()
@@ -34,13 +35,20 @@ def folder(model: Model) -> Path:
         return cache_dir() / "models" / model.name
     if model.hub:
         return _hub_folder(model)
+    if model.decoder:
+        raise InputError(f"model {model.name!r} is trained for each space; only methods that tune can use it")
     raise InputError(f"model {model.name!r} is served at {model.base_url}; its weights are not on this machine")
 
 
 def ready(model: Model) -> bool:
-    """Returns whether the weights are there, by names and sizes; `setup` also compares the contents."""
+    """Returns whether the weights are there, by names and sizes; `setup` also compares the contents.
+
+    The small decoder is ready where it can be trained.
+    """
     if model.base_url:
         return True
+    if model.decoder:
+        return environment.ready()
     try:
         here = folder(model)
     except InputError:
@@ -120,13 +128,13 @@ def listing() -> list[dict[str, object]]:
 def row(model: Model) -> dict[str, object]:
     """Returns what there is to say of one model: name, ready, bytes on disk, licence, revision, notes."""
     there = ready(model)
-    here = folder(model) if there and not model.base_url else None
+    here = folder(model) if there and not (model.base_url or model.decoder) else None
     return {
         "name": model.name,
         "ready": there,
         "bytes": sum(f.stat().st_size for f in here.rglob("*") if f.is_file()) if here else None,
         "licence": model.licence,
-        "revision": revision(model) if there else None,
+        "revision": revision(model) if there and not model.decoder else None,
         "chat": model.chat,
         "context": model.context,
         "notes": model.notes,

@@ -13,7 +13,7 @@ def test_parameters_are_completed_from_the_defaults():
     ("given", "message"),
     [
         ({"populaton": 3}, "did you mean 'population'"),
-        ({"population": "many"}, "must be of type int"),
+        ({"population": "many"}, "must be a valid integer, it is 'many'"),
         ({"population": True}, "int"),
     ],
 )

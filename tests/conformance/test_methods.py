@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.effects import Ask, Completion, Evaluate, Evaluation
+from bench.effects import Ask, Completion, Evaluate, Evaluation, Tune, Tuned
 from bench.llm.prompts import render
 from bench.method import Problem
 from bench.methods import methods
@@ -35,6 +35,10 @@ def play(method, problem, seed, steps=40, answer=None, break_every=0):
             if isinstance(effect, Ask):
                 texts = [answer or problem.space.format(problem.space.sample(speaker)) for _ in effect.prompts]
                 reply = [Completion(text, 100, 20) for text in texts]
+                continue
+            if isinstance(effect, Tune):
+                assert method.tunes
+                reply = Tuned((1.0,), ())
                 continue
             assert isinstance(effect, Evaluate)
             reply = []
@@ -94,9 +98,18 @@ def test_every_proposal_is_a_text_or_an_architecture_of_the_space(method, proble
 
 def test_it_asks_only_with_the_prompts_it_declares_and_fills_them(method, problem):
     for effect in play(method, problem, 5):
-        if isinstance(effect, Ask):
+        # What categoricals are asked with means nothing to them.
+        if isinstance(effect, Ask) and (method.prompts or not method.tunes):
             assert {p.template for p in effect.prompts} <= set(method.prompts)
             assert all(render(p.template, p.values)[0].strip() for p in effect.prompts)
+
+
+def test_it_tunes_on_texts_of_the_space_alone(method, problem):
+    for effect in play(method, problem, 6, steps=12):
+        if isinstance(effect, Tune):
+            for text in (*effect.texts, *effect.held_out):
+                assert problem.space.format(problem.space.parse(text)) == text
+            assert effect.weights is None or len(effect.weights) == len(effect.texts)
 
 
 def test_it_survives_evaluations_that_fail(method, problem):
@@ -112,7 +125,8 @@ def test_it_survives_whatever_a_model_says(name, answer):
 
 
 def test_it_knows_nothing_of_files_servers_clocks_or_budgets(method):
-    source = Path(inspect.getfile(method.search)).read_text()
+    function = getattr(method.search, "func", method.search)  # a preset is a partial
+    source = Path(inspect.getfile(function)).read_text()
     for word in (
         "open(",
         "import time",

@@ -4,18 +4,20 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
+from bench.effects import Sampling
 from bench.llm import environment, models, weights
-from bench.llm.exact_scoring import Scores, score, trie_scores
-from bench.llm.models import Model
+from bench.llm.exact_scoring import Scores, trie_scores
 from bench.llm.token_trie import TokenTrie
+from bench.llm.tuner import Tuner
 from surrogates.errors import InputError
+from surrogates.space import Space
 from surrogates.spaces import spaces
 
 END = 11
@@ -84,7 +86,7 @@ def tiny_scores() -> Callable[..., Scores]:
     trie = TokenTrie.build(SEQUENCES)
 
     def do(chunk: int = 5, free: bool = True, cache: Any = None) -> Scores:
-        return trie_scores(Tiny(), cache or Cache(), [3, 1, 4], trie, TEMPERATURE, free, chunk)
+        return trie_scores(Tiny(), cache or Cache(), [3, 1, 4], trie, Sampling(TEMPERATURE), free, chunk)
 
     return do
 
@@ -96,18 +98,20 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 def test_scores_are_those_of_whole_texts_masked_by_hand(tiny_scores: Callable[..., Scores]):
     found = tiny_scores()
     assert found.free is not None
-    for sequence, masked, free in zip(SEQUENCES, found.masked, found.free, strict=True):
-        rows = Tiny().logits([3, 1, 4, *sequence])[2:-1] / TEMPERATURE
-        expected = np.zeros(2)
+    for sequence, *logs in zip(SEQUENCES, found.masked, found.sampled, found.free, strict=True):
+        rows = Tiny().logits([3, 1, 4, *sequence])[2:-1]
+        expected = np.zeros(3)
         for length, (token, row) in enumerate(zip(sequence, rows, strict=True)):
             allowed = sorted({other[length] for other in SEQUENCES if other[:length] == sequence[:length]})
-            expected += log_softmax(row[allowed])[allowed.index(token)], log_softmax(row)[token]
-        assert (masked, free) == pytest.approx(tuple(expected), abs=1e-4)
+            masked, sampled = (log_softmax(row[allowed] / t)[allowed.index(token)] for t in (1, TEMPERATURE))
+            expected += masked, sampled, log_softmax(row)[token]
+        assert logs == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_probabilities_sum_to_one_whatever_the_size_of_the_chunks(tiny_scores: Callable[..., Scores]):
     whole = tiny_scores(chunk=1000)
     assert np.exp(whole.masked).sum() == pytest.approx(1, abs=1e-5)
+    assert np.exp(whole.sampled).sum() == pytest.approx(1, abs=1e-5)
     for chunk in (1, 2, 7):
         np.testing.assert_allclose(tiny_scores(chunk).masked, whole.masked, atol=1e-4)
 
@@ -127,7 +131,7 @@ def test_sampled_frequencies_are_the_probabilities(tiny_scores: Callable[..., Sc
             draw((*prefix, token), int(drawn))
 
     draw((), DRAWS)
-    assert_frequencies(np.array(list(counts.values())), tiny_scores().masked)
+    assert_frequencies(np.array(list(counts.values())), tiny_scores().sampled)
 
 
 def assert_frequencies(counts: np.ndarray, logs: np.ndarray) -> None:
@@ -149,18 +153,7 @@ def test_tokens_that_lead_to_no_choice_are_not_computed(tiny_scores: Callable[..
 
 def test_a_single_text_is_certain():
     trie = TokenTrie.build([(1, 2, END)])
-    assert trie_scores(Tiny(), Cache(), [3], trie, 1.0, False).masked.tolist() == [0.0]
-
-
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_temperature_that_is_none_is_refused(temperature: float):
-    with pytest.raises(InputError, match="temperature"):
-        score(models.get("smollm2"), "p", ["a", "b"], temperature)
-
-
-def test_weights_elsewhere_are_refused():
-    with pytest.raises(InputError, match="not on this machine"):
-        score(Model(name="m", base_url="http://127.0.0.1:9/v1"), "p", ["a", "b"])
+    assert trie_scores(Tiny(), Cache(), [3], trie).masked.tolist() == [0.0]
 
 
 WHOLE_TEXTS = """
@@ -179,14 +172,15 @@ else:
 sequences = [tuple(tokenizer(t, add_special_tokens=False).input_ids) + (tokenizer.eos_token_id,) for t in texts]
 def logits(tokens):
     with torch.inference_mode():
-        return model(torch.tensor([start + list(tokens)]), use_cache=False).logits[0, len(start) - 1:] / temperature
+        return model(torch.tensor([start + list(tokens)]), use_cache=False).logits[0, len(start) - 1:]
 def allowed(prefix):
     return sorted({s[len(prefix)] for s in sequences if s[:len(prefix)] == prefix})
 masked, free = [], []
 for n in checked:
     s, rows = sequences[n], logits(sequences[n])
     free.append(sum(float(rows[i].log_softmax(-1)[t]) for i, t in enumerate(s)))
-    masked.append(sum(float(rows[i, allowed(s[:i])].log_softmax(-1)[allowed(s[:i]).index(t)]) for i, t in enumerate(s)))
+    chances = [(rows[i, allowed(s[:i])] / temperature).log_softmax(-1) for i in range(len(s))]
+    masked.append(sum(float(c[allowed(s[:i]).index(t)]) for i, (t, c) in enumerate(zip(s, chances))))
 rng, counts = np.random.default_rng(1), dict.fromkeys(sequences, 0)
 def draw(prefix, n):
     while prefix not in counts and len(allowed(prefix)) == 1:
@@ -194,7 +188,7 @@ def draw(prefix, n):
     if prefix in counts:
         counts[prefix] = n
     elif n:
-        p = logits(prefix)[-1, allowed(prefix)].double().softmax(-1).numpy()
+        p = (logits(prefix)[-1, allowed(prefix)] / temperature).double().softmax(-1).numpy()
         for t, m in zip(allowed(prefix), rng.multinomial(n, p)):
             draw((*prefix, t), int(m))
 draw((), draws)
@@ -211,19 +205,27 @@ def test_scores_of_cells_are_those_of_whole_texts_and_of_samples(name: str, setu
     texts = [space.format(tuple(arch)) for arch in archs[(archs[:, [1, 2, 3, 5]] == [1, 4, 3, 2]).all(axis=1)].tolist()]
     checked = np.random.default_rng(3).choice(len(texts), 5, replace=False).tolist()
     prompt = "A cell is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|. Propose one.\n"
-    found = score(model, prompt, texts, WARM, free=True)
+    few = SimpleNamespace(
+        name="some cells", enumerate=lambda: np.arange(len(texts))[:, None], format=lambda a: texts[a[0]]
+    )
+    with Tuner(model, cast(Space, few)) as tuner:
+        found = tuner.score(prompt, Sampling(WARM), free=True)
     asked = json.dumps([str(weights.folder(model)), prompt, model.chat, texts, checked, WARM, DRAWS])
     said = environment.run([environment.python(), "-I", "-c", WHOLE_TEXTS, asked], tmp_path / "log", "failed")
     _, start, masked, free, counts = json.loads(said.splitlines()[-1])
     assert start.endswith("<|im_start|>assistant\n") if model.chat else start == f"<bos>{prompt}"
-    assert np.exp(found.masked).sum() == pytest.approx(1, abs=1e-5)
+    assert np.exp(found.sampled).sum() == pytest.approx(1, abs=1e-5)
     assert found.free is not None
-    np.testing.assert_allclose(found.masked[checked], masked, atol=2e-4)
+    np.testing.assert_allclose(found.sampled[checked], masked, atol=2e-4)
     np.testing.assert_allclose(found.free[checked], free, rtol=1e-5)
-    assert_frequencies(np.array(counts), found.masked)
+    assert_frequencies(np.array(counts), found.sampled)
 
 
 @pytest.mark.llm
 def test_a_text_longer_than_the_window_of_the_model_is_refused(setup_done: None):
-    with pytest.raises(InputError, match="513 tokens; exact scores need 512 or fewer"):
-        score(models.get("gemma3"), [2] * 512, ["|", "a"])
+    two = SimpleNamespace(name="two", enumerate=lambda: np.arange(2)[:, None], format=lambda a: "|a"[a[0]])
+    with (
+        Tuner(models.get("gemma3"), cast(Space, two)) as tuner,
+        pytest.raises(InputError, match="513 tokens; exact scores need 512 or fewer"),
+    ):
+        tuner.score([2] * 512)

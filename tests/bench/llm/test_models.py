@@ -8,9 +8,11 @@ from bench.llm.models import Model
 from surrogates.errors import InputError
 
 
-def test_built_in_models_are_pinned_to_their_bytes():
+def test_built_in_models_are_pinned_to_their_bytes_or_trained_here():
     for name, model in models.BUILT_IN.items():
         assert model.name == name
+        if model.decoder:
+            continue
         assert all("==" in package for package in model.packages)
         assert len(model.gguf_sha256 or "") == 64
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.effects import Sampling
 from bench.llm.token_trie import TokenTrie
 from surrogates.errors import InputError
 
@@ -56,7 +57,7 @@ def test_probabilities_are_products_of_softmaxes_over_the_tokens_that_may_follow
     found = prefixes_of(trie)
     logits = np.random.default_rng(seed).normal(scale=20, size=trie.size)
     logit = dict(zip(found, logits.tolist(), strict=True))
-    logs = trie.sums(trie.log_softmax(logits))
+    logs = trie.sums(trie.log_probabilities(logits, Sampling()))
     assert math.fsum(np.exp(logs)) == pytest.approx(1)
     for sequence, log in zip(given, logs.tolist(), strict=True):
         expected = 0.0
@@ -69,7 +70,7 @@ def test_probabilities_are_products_of_softmaxes_over_the_tokens_that_may_follow
 @given(sequences)
 def test_a_token_without_alternative_costs_nothing(given: Sequences):
     trie = TokenTrie.build(given)
-    logs = trie.log_softmax(np.linspace(-9, 9, trie.size))
+    logs = trie.log_probabilities(np.linspace(-9, 9, trie.size), Sampling())
     assert (logs[1:][trie.children[trie.parents[1:]] == 1] == 0).all()
 
 

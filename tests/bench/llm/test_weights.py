@@ -162,7 +162,7 @@ def test_unknown_models_are_refused_before_anything_is_made(tmp_path: Path, monk
 def test_the_listing_names_every_model_where_nothing_is_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NASCENT_HOME", str(tmp_path))
     rows = weights.listing()
-    assert [row["name"] for row in rows] == ["smollm2", "gemma3"]
+    assert [row["name"] for row in rows] == ["smollm2", "gemma3", "decoder"]
     assert all(row["ready"] is False and row["revision"] is None and row["licence"] for row in rows)
     with pytest.raises(InputError, match="nascent llm setup"):
         environment.python()

@@ -1,0 +1,49 @@
+"""What a generator that is tuned answers, whatever it is: a language model or a product of categoricals."""
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.effects import Sampling, Tune, Tuned
+
+
+class Distribution(NamedTuple):
+    """The exact distribution of a generator over a space, in the order of its `enumerate()`.
+
+    Attributes:
+        log_p: log p_θ of each architecture, in nats, shape (size,); `exp` of it sums to 1.
+        sampled: With which each is drawn, under the sampling asked for; likewise, -inf where it never is.
+        prompt_tokens: Tokens of the prompt.
+        text_tokens: Tokens of each architecture's text, shape (size,).
+    """
+
+    log_p: NDArray[np.float64]
+    sampled: NDArray[np.float64]
+    prompt_tokens: int
+    text_tokens: NDArray[np.int64]
+
+
+class Generator(Protocol):
+    """Tunes, and computes distributions; a state is a file that `tune` wrote, None is the untuned generator."""
+
+    def tune(self, state: Path | None, effect: Tune, prompt: str, seed: int, out: Path) -> Tuned:
+        """Tunes from a state and writes the new one, unless it fails.
+
+        Args:
+            state: The state to start from.
+            effect: What to tune on.
+            prompt: Its prompt, rendered.
+            seed: Of all randomness, in [0, 2**63).
+            out: File of the new state.
+        """
+        ...
+
+    def distribution(self, state: Path | None, prompt: str, sampling: Sampling) -> Distribution:
+        """Returns the exact distribution of answers to a prompt."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds."""
+        ...

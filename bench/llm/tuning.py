@@ -1,0 +1,298 @@
+"""Low-rank adaptation (LoRA) of a language model, and its exact distribution over a space; runs in vLLM's environment.
+
+`main` answers the requests of a `bench.llm.tuner.Tuner` until its standard input ends. A state is a safetensors file
+with the adapters; merged into the weights, they give the tuned model.
+"""
+
+# pyright: reportMissingImports=false
+import copy
+import json
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.effects import Sampling, Tune, Tuned, Tuning
+from bench.generator import Distribution
+from bench.llm.exact_scoring import Scores, canonical_tokens, check, prompt_tokens, trie_scores
+from bench.llm.token_trie import TokenTrie
+from surrogates.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ADAPTER = "default"
+
+
+class TunableModel:
+    """A language model with adapters.
+
+    Args:
+        folder: Folder of the model.
+        chat: Whether prompts go through its chat template.
+        texts: All texts of the space, in its order.
+        own_prompt: The prompt for all, in place of those that are asked; None: those that are asked.
+    """
+
+    def __init__(self, folder: str, chat: bool, texts: Sequence[str], own_prompt: str | None) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self._chat, self._own_prompt = chat, own_prompt
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        sequences = canonical_tokens(self._tokenizer, texts)
+        self._trie = TokenTrie.build(sequences)
+        self._rows = {text: row for row, text in enumerate(texts)}
+        self._lengths = np.array([len(sequence) for sequence in sequences])
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        self._wrapped: Any = None
+        self._layers: tuple[object, ...] = ()
+        self._merged: tuple[Path | None, Any] | None = None
+        trie = self._trie
+        inner = trie.children[trie.parents[1:]] > 1
+        nodes = 1 + np.flatnonzero(inner)
+        self._choices = np.unique(trie.tokens[nodes])
+        self._allowed = np.zeros((trie.size, self._choices.size), dtype=bool)
+        self._allowed[trie.parents[nodes], np.searchsorted(self._choices, trie.tokens[nodes])] = True
+
+    def _prompt(self, prompt: str) -> list[int]:
+        return prompt_tokens(self._tokenizer, prompt if self._own_prompt is None else self._own_prompt, self._chat)
+
+    def distribution(self, state: Path | None, prompt: str, sampling: Sampling) -> Distribution:
+        """Returns the exact distribution; see `bench.generator.Generator`."""
+        tokens = self._prompt(prompt)
+        found = self._scores(state, tokens, sampling, free=False)
+        return Distribution(found.masked, found.sampled, len(tokens), self._lengths)
+
+    def score(self, prompt: str | list[int], sampling: Sampling, free: bool) -> Scores:
+        """Returns the scores of the untuned model; `prompt` as for `prompt_tokens`."""
+        return self._scores(None, prompt_tokens(self._tokenizer, prompt, self._chat), sampling, free)
+
+    def _scores(self, state: Path | None, prompt: list[int], sampling: Sampling, free: bool) -> Scores:
+        from transformers import DynamicCache
+
+        model = self._merge(state)
+        check(model, prompt, self._trie)
+        return trie_scores(model, DynamicCache(), prompt, self._trie, sampling, free)
+
+    def _merge(self, state: Path | None) -> Any:
+        """Returns the model with the adapters of a state merged into a copy of its weights."""
+        if state is None and self._wrapped is None:
+            return self._model
+        if self._merged is None or self._merged[0] != state:
+            self._merged = None
+            if state is None:
+                self._reset(0)
+            else:
+                self._load(state, _tuning_of(state))
+            self._merged = state, copy.deepcopy(self._wrapped).merge_and_unload().eval()
+        return self._merged[1]
+
+    def tune(self, state: Path | None, effect: Tune, prompt: str, seed: int, out: Path) -> Tuned:
+        """Tunes by AdamW; see `bench.generator.Generator`.
+
+        Raises:
+            InputError: The model has no layers of the names given, a text is none of the space's, or the state cannot
+                be written.
+        """
+        import torch
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save
+
+        if not effect.texts:
+            return Tuned((), (), "the corpus is empty")
+        tuning, rows = effect.tuning, self._find(effect.texts)
+        weights = np.ones(len(rows)) if effect.weights is None else np.asarray(effect.weights, dtype=float)
+        if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
+            return Tuned((), (), "the weights must be finite and at least 0, not all 0")
+        tokens = self._prompt(prompt)
+        self._merged = None
+        if state is None or effect.anew:
+            self._wrap(tuning)
+            self._reset(seed)
+        else:
+            self._load(state, tuning)
+        held = self._find(effect.held_out)
+        before = self._log_likelihoods(tokens, held, tuning)
+        parameters = [p for p in self._wrapped.parameters() if p.requires_grad]
+        old = [p.detach().clone() for p in parameters]
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # of dropout
+            losses = self._descend(tokens, rows, weights, tuning, parameters, np.random.default_rng(seed))
+        finite = np.isfinite(losses).all() and all(bool(torch.isfinite(p).all()) for p in parameters)
+        if not finite:
+            return Tuned(tuple(losses), (), f"the loss is not finite after {len(losses)} steps; the step was undone")
+        with torch.no_grad():
+            for p, before_tuning in zip(parameters, old, strict=True):
+                p.lerp_(before_tuning, effect.keep)
+        after = self._log_likelihoods(tokens, held, tuning)
+        adapters = {k: v.contiguous() for k, v in sorted(get_peft_model_state_dict(self._wrapped).items())}
+        _write(out, save(adapters, metadata={"tuning": json.dumps(asdict(tuning), sort_keys=True)}))
+        return Tuned(tuple(losses), tuple(zip(before, after, strict=True)))
+
+    def _descend(
+        self,
+        prompt: list[int],
+        rows: NDArray[np.int64],
+        weights: NDArray[np.float64],
+        tuning: Tuning,
+        parameters: "list[Tensor]",
+        rng: np.random.Generator,
+    ) -> list[float]:
+        """Takes the steps of AdamW; stops at the first loss that is not finite. Returns the losses."""
+        import torch
+
+        optimiser = torch.optim.AdamW(parameters, lr=tuning.learning_rate, weight_decay=0.0)
+        size = tuning.batch or len(rows)
+        batches = (
+            order[start : start + size]
+            for order in (rng.permutation(len(rows)) for _ in range(tuning.epochs))
+            for start in range(0, len(rows), size)
+        )
+        losses: list[float] = []
+        self._wrapped.train()
+        for batch in batches:
+            if tuning.steps and len(losses) == tuning.steps:
+                break
+            share = weights[batch] / weights.mean() / len(batch)
+            nll = -self._log_likelihood(prompt, rows[batch], tuning)
+            loss = (nll * torch.tensor(share, dtype=nll.dtype, device=nll.device)).sum()
+            losses.append(float(loss))
+            if not np.isfinite(losses[-1]):
+                break
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        self._wrapped.eval()
+        return losses
+
+    def _log_likelihoods(self, prompt: list[int], rows: NDArray[np.int64], tuning: Tuning) -> list[float]:
+        import torch
+
+        with torch.no_grad():
+            parts = (rows[i : i + (tuning.batch or 8)] for i in range(0, len(rows), tuning.batch or 8))
+            return [value for part in parts for value in self._log_likelihood(prompt, part, tuning).tolist()]
+
+    def _log_likelihood(self, prompt: list[int], rows: NDArray[np.int64], tuning: Tuning) -> "Tensor":
+        """Returns the log-likelihood of each text, shape (rows,)."""
+        import torch
+
+        trie, device = self._trie, self._wrapped.device
+        paths = trie.paths[rows]
+        answers = torch.from_numpy(np.where(paths > 0, trie.tokens[paths], 0)).to(device)
+        asked = torch.tensor(prompt, device=device).expand(len(rows), -1)
+        # The last token of the prompt is followed by the first of the answer; the last of the answer is its end.
+        tokens = torch.cat([asked, answers[:, :-1]], dim=1)
+        model = self._wrapped.get_base_model()
+        with torch.autocast(device.type, torch.bfloat16, enabled=tuning.precision == "bfloat16"):
+            hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state[:, len(prompt) - 1 :].float()
+        head = model.get_output_embeddings().weight
+        # Padding stands at the end, where causal attention does not look.
+        chosen = paths > 0
+        if tuning.likelihood == "constrained":
+            chosen &= trie.children[trie.parents[paths]] > 1
+            choices = torch.from_numpy(self._choices).to(device)
+            allowed = torch.from_numpy(self._allowed[trie.parents[paths[chosen]]]).to(device)
+            picked = hidden[torch.from_numpy(chosen).to(device)]
+            logs = (picked @ head[choices].T).masked_fill(~allowed, -torch.inf).log_softmax(dim=-1)
+            wanted = np.searchsorted(self._choices, trie.tokens[paths[chosen]])
+        else:
+            logs = (hidden[torch.from_numpy(chosen).to(device)] @ head.T).log_softmax(dim=-1)
+            wanted = trie.tokens[paths[chosen]]
+        found = logs.gather(1, torch.from_numpy(wanted).to(device)[:, None])[:, 0]
+        text = torch.from_numpy(np.nonzero(chosen)[0]).to(device)
+        return torch.zeros(len(rows), device=device).index_add(0, text, found)
+
+    def _find(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        unknown = [text for text in texts if text not in self._rows]
+        if unknown:
+            raise InputError(f"{unknown[0]!r:.120} is none of the {len(self._rows)} texts of the space")
+        return np.array([self._rows[text] for text in texts], dtype=np.int64)
+
+    def _wrap(self, tuning: Tuning) -> None:
+        """Puts adapters of the right shape around the model."""
+        from peft import LoraConfig, get_peft_model
+
+        layers = (tuning.rank, tuning.alpha, tuning.dropout, tuning.modules)
+        if self._wrapped is not None and self._layers == layers:
+            return
+        if self._wrapped is not None:
+            self._model, self._wrapped = self._wrapped.unload(), None
+        modules = tuning.modules if tuning.modules == "all-linear" else tuning.modules.split(",")
+        config = LoraConfig(
+            r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=tuning.dropout, target_modules=modules,
+            task_type="CAUSAL_LM",
+        )  # fmt: skip
+        try:
+            self._wrapped = get_peft_model(self._model, config, adapter_name=ADAPTER).eval()
+        except ValueError as error:
+            named = sorted({n.rpartition(".")[2] for n, m in self._model.named_modules() if hasattr(m, "in_features")})
+            raise InputError(
+                f"tuning.modules {tuning.modules!r}: the model has no such layers; it has {', '.join(named)} ({error})"
+            ) from error
+        self._layers = layers
+
+    def _reset(self, seed: int) -> None:
+        """Makes the adapters those of an untuned model: their products are 0."""
+        import torch
+        from peft.tuners.lora import LoraLayer
+
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for module in self._wrapped.modules():
+                if isinstance(module, LoraLayer):
+                    module.reset_lora_parameters(ADAPTER, True)
+
+    def _load(self, state: Path, tuning: Tuning) -> None:
+        from peft import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        self._wrap(tuning)
+        set_peft_model_state_dict(self._wrapped, load_file(state), adapter_name=ADAPTER)
+
+
+def _tuning_of(state: Path) -> Tuning:
+    from safetensors import safe_open
+
+    with safe_open(state, "pt") as file:
+        return Tuning(**json.loads(file.metadata()["tuning"]))
+
+
+def _write(out: Path, data: bytes) -> None:
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        out.unlink(missing_ok=True)
+        raise InputError(f"{out}: {error.strerror}; free space and run again: what is journalled is kept") from error
+
+
+def main() -> None:
+    """Answers requests: pickles of (name, arguments), the first of them to `TunableModel` itself, with (ok, answer)."""
+    import torch
+
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print goes to the log
+    torch.set_num_threads(int(sys.argv[2]))
+    model: TunableModel | None = None
+    while True:
+        try:
+            name, arguments = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            if model is None:
+                model, answer = TunableModel(*arguments), None
+            else:
+                answer = getattr(model, name)(*arguments)
+            reply = True, answer
+        except InputError as error:
+            reply = False, str(error)
+        pickle.dump(reply, answers)
+        answers.flush()
