@@ -196,13 +196,14 @@ class Reliability(NamedTuple):
 
 
 def looks(runs: pd.DataFrame) -> dict[str, Look]:
-    """Returns how each label is drawn: the colour says the method, the line the language model.
+    """Returns how each label is drawn: the colour says the method with its parameters, the line the language model.
 
     Args:
-        runs: Runs with their `label`, `method` and `model`.
+        runs: Runs with their `label`, `method`, `method_parameters` and `model`.
     """
     models = sorted(runs["model"].dropna().unique())
-    kinds = runs[["label", "method", "model"]].drop_duplicates("label").sort_values("label")
+    kinds = runs[["label", "method", "method_parameters", "model"]].drop_duplicates("label").sort_values("label")
+    kinds["method"] += " " + kinds["method_parameters"]
     methods = sorted(kinds["method"].unique())
     found: dict[str, Look] = {}
     for kind in kinds.itertuples():

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from analysis import comparison, figures, results, statistics, trajectories
+from analysis import comparison, cycle_report, figures, results, statistics, trajectories
 from analysis.comparison import Headline
 from analysis.figures import Reliability, Row
 from analysis.page import render
@@ -48,8 +48,9 @@ def report(folder: Path) -> Path:
     compared, headlines = comparison.compare(study)
     language = _language(study) if len(study.completions) else None
     claims, verdicts = _claims(study)
+    cycles, of_cycles = cycle_report.sections(study)
     setup, described = _budgets(study), Section(tables=[_tasks(study)])
-    for section in (*compared, *([language] if language else []), claims, setup, described):
+    for section in (*compared, *([language] if language else []), *cycles, claims, setup, described):
         study.tell_fitted(section)
         for table in section.tables:
             table.save(folder / "tables")
@@ -59,10 +60,11 @@ def report(folder: Path) -> Path:
         name=name,
         status=_status(study.every),
         unfinished=_unfinished(study.every),
-        summary=[*headlines, *_headlines(verdicts)],
+        summary=[*headlines, *cycle_report.headlines(of_cycles), *_headlines(verdicts)],
         comparison=Section(notes=comparison.reading(study)),
         compared=compared,
         language=language,
+        cycles=cycles,
         samples=_samples(study),
         claim=CLAIM,
         claims=claims,

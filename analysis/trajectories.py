@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.results import LIMITS
+from bench.methods import methods
 from surrogates.benchmarks import benchmarks
 
 Axis = Literal["evaluations", "tokens", "seconds"]
@@ -47,7 +48,7 @@ def labels(runs: pd.DataFrame) -> pd.Series:
     """Returns what each run's method is called in figures: "genius (smollm2)".
 
     Two runs have one label when they differ in nothing but benchmark, task and seed. Parameters are named where a
-    method occurs with several, budgets where method, parameters and model do.
+    method occurs with several, and they are not its defaults; budgets where method, parameters and model do.
 
     Args:
         runs: `Results.runs`.
@@ -60,8 +61,10 @@ def labels(runs: pd.DataFrame) -> pd.Series:
         name = str(kind.method)
         varied = [json.loads(text) for text in alike["method_parameters"].unique()]
         given = json.loads(str(kind.method_parameters))
+        defaults = methods.get(name).parameters if name in methods.names() else {}
         for parameter, value in given.items():
-            if any(other.get(parameter) != value for other in varied):
+            named = parameter not in defaults or defaults[parameter] != value
+            if named and any(other.get(parameter) != value for other in varied):
                 name += f" {parameter}={value}"
         if isinstance(kind.model, str):
             name += f" ({kind.model})"

@@ -61,6 +61,11 @@ class Task:
     negated: bool = False
 
     @property
+    def scale(self) -> float:
+        """What scores are multiplied by, so that percent become shares."""
+        return 0.01 if self.unit == "%" else 1.0
+
+    @property
     def reported(self) -> Split:
         """The split on which results are reported."""
         return self.splits[-1]

@@ -209,6 +209,7 @@ def test(
     thresholds: ArrayLike | None = None,
     others: Sequence[tuple[ArrayLike, ArrayLike]] = (),
     margin: float = MARGIN,
+    tests: int = 1,
 ) -> EliteMass:
     """Tests the bound, by the rule that the module's docstring states.
 
@@ -221,6 +222,7 @@ def test(
         thresholds: τ of each cycle, if recorded.
         others: (elites, candidates) of other models and tasks tested beside this one; the correction counts them.
         margin: Smallest shortfall that matters, > 0.
+        tests: Verdicts on exact masses that are given together; the level of the rise is divided by it (Bonferroni).
 
     Raises:
         ValueError: Wrong shapes, masses outside [0, 1], counts that are no counts, a missing first cycle, nothing to
@@ -254,7 +256,7 @@ def test(
     if failed:
         level = "vacuous"
     elif first is not None:
-        level = "direction" if _rose(mass, sizes) else "refuted"
+        level = "direction" if _rose(mass, sizes, LEVEL / tests) else "refuted"
     elif sizes is None or (n >= 2 and bool((found.lower() > -margin).all())):
         level = "confirmed"
     else:
@@ -406,10 +408,10 @@ def _binomial_p(first: float, first_size: float, later: float, later_size: float
     return float(stats.norm.sf(np.sqrt(max(2 * (free - likelihood(-math.exp(np.asarray(at).item()))), 0.0))))
 
 
-def _rose(mass: Floats, sizes: Floats | None) -> bool:
+def _rose(mass: Floats, sizes: Floats | None, level: float) -> bool:
     change = means((mass[:, -1] - mass[:, 0])[:, None])
     if change.n[0] >= 2:
-        return bool(change.above()[0] <= LEVEL)
+        return bool(change.above()[0] <= level)
     if sizes is None:
         return bool(change.mean[0] > TOLERANCE)
     counts = np.round(mass * sizes)[0]

@@ -208,6 +208,7 @@ def test(
     thresholds: ArrayLike | None = None,
     others: Sequence[ArrayLike] = (),
     margin: float = MARGIN,
+    tests: int = 1,
 ) -> ExpectedQuality:
     """Tests whether a series never falls, by the rule that the module's docstring states.
 
@@ -222,6 +223,7 @@ def test(
         others: The series of other models and tasks that are tested beside this one; Holm's correction counts their
             steps.
         margin: Smallest fall that matters, > 0.
+        tests: Verdicts on exact values that are given together; the level of the rise is divided by it (Bonferroni).
 
     Raises:
         ValueError: Wrong shapes, values outside [0, 1], no seed with two successive cycles, or a margin that is not
@@ -241,7 +243,7 @@ def test(
     fell = steps < -TOLERANCE
     seeds, n = int(fell.any(axis=1).sum()), len(x)
     change = means((x[:, -1] - x[:, 0])[:, None])
-    rose = _rose(change)
+    rose = _rose(change, LEVEL / tests)
     several = n >= 2 and bool((found.n >= 2).all())
     adjusted, lower = np.array([]), np.array([])
     if several and not exact:
@@ -311,9 +313,9 @@ def _tau(thresholds: ArrayLike | None, shape: tuple[int, ...]) -> Floats | None:
     return _matching(thresholds, (1, shape[1]), "thresholds")
 
 
-def _rose(change: Means) -> bool:
+def _rose(change: Means, level: float) -> bool:
     if change.n[0] >= 2:
-        return bool(change.above()[0] <= LEVEL)
+        return bool(change.above()[0] <= level)
     return bool(change.mean[0] > TOLERANCE)
 
 

@@ -239,13 +239,14 @@ def _half(values: NDArray[np.float64], level: float = 1 - SIGNIFICANT) -> float:
     return float(stats.t.ppf(level, n - 1) * values.std(ddof=1) / math.sqrt(n))
 
 
-def test(on: ArrayLike, off: ArrayLike) -> NoveltyFilter:
+def test(on: ArrayLike, off: ArrayLike, tests: int = 1) -> NoveltyFilter:
     """Tests the claim on entropies of the generator, by the rule that the module's docstring states.
 
     Args:
         on: Entropy of p_t in nats with the filter, shape (seeds, cycles); the first column is the start, before the
             filter had any effect; NaN where there is none.
         off: The same without the filter, row by row from the same seeds.
+        tests: Verdicts that are given together; the level of each test is divided by it (Bonferroni).
 
     Raises:
         ValueError: Shapes other than these, or entropies that are infinite or negative.
@@ -268,8 +269,9 @@ def test(on: ArrayLike, off: ArrayLike) -> NoveltyFilter:
     failed = [e.name for e in evidence if not e.holds]
     gain, loss = sample.gain, sample.loss
     contrast = gain - KEPT * loss
-    half = _half(contrast)
-    raised = gain.mean() - _half(gain) > 0
+    level_of_limits = 1 - SIGNIFICANT / tests
+    half = _half(contrast, level_of_limits)
+    raised = gain.mean() - _half(gain, level_of_limits) > 0
 
     level: Level
     if failed:
@@ -302,7 +304,9 @@ def test(on: ArrayLike, off: ArrayLike) -> NoveltyFilter:
             estimate=g,
             interval=(KEPT - half / scale, 1 + half / scale),
             estimate_interval=_around(g, _half(gain - g * loss, 1 - SIGNIFICANT / 2) / scale),
-            equivalent=bool(low.mean() - _half(low) > 0 and high.mean() + _half(high) < 0),
+            equivalent=bool(
+                low.mean() - _half(low, level_of_limits) > 0 and high.mean() + _half(high, level_of_limits) < 0
+            ),
         )
         if level == "undecided":
             spread = float(contrast.std(ddof=1)) / scale

@@ -90,7 +90,7 @@ def cross_entropy(
         likelihood: See there.
         precision: See there.
     """
-    space, unit = problem.space, 0.01 if problem.task.unit == "%" else 1.0
+    space, scale = problem.space, problem.task.scale
     values = {"benchmark": problem.benchmark, "task": problem.task.name, "metric": problem.task.metric}
     prompt = Prompt("cross_entropy", {**values, "text": "", "failure": ""})
     sampling = Sampling(temperature, top_p, top_k, max_tokens)
@@ -106,9 +106,8 @@ def cross_entropy(
     accumulated: list[tuple[str, float]] = []
     while True:
         results = yield from propose(problem, prompt, candidates, sampling, retries)
-        scored = [(space.format(r.arch), r.score * unit) for r in results if r.arch is not None and r.failure is None]
-        if scored and (elite == "share" or (elite == "first_share" and tau is None)):
-            tau = sorted((q for _, q in scored), reverse=True)[max(1, round(share * len(scored))) - 1]
+        scored = [(space.format(r.arch), r.score * scale) for r in results if r.arch is not None and r.failure is None]
+        tau = elite_threshold(elite, tau, share, [q for _, q in scored])
         elites = [(text, q) for text, q in scored if tau is not None and q >= tau]
         kept = len(elites) - int(held_out * len(elites))
         elites, fresh = elites[:kept], [text for text, _ in elites[kept:]]
@@ -126,6 +125,20 @@ def cross_entropy(
             texts = [text for text, _ in corpora[corpus]]
             quality = [q for _, q in corpora[corpus]] if weights == "quality" else None
             yield from tune(Tune(texts, prompt, quality, fresh, smoothing, not warm_start, tuning))
+
+
+def elite_threshold(elite: Elite, tau: float | None, share: float, scores: Sequence[float]) -> float | None:
+    """Returns τ in a cycle.
+
+    Args:
+        elite: As in `cross_entropy`.
+        tau: τ before: of the cycle before, or, if "fixed", as given; None: there was none yet.
+        share: As in `cross_entropy`.
+        scores: Scores of the cycle's candidates that have one.
+    """
+    if scores and (elite == "share" or (elite == "first_share" and tau is None)):
+        return sorted(scores, reverse=True)[max(1, round(share * len(scores))) - 1]
+    return tau
 
 
 def propose(

@@ -11,13 +11,14 @@ exact_ce = preset(
     corpus="current_elites",
     elite="first_share",
     novelty="off",
-    held_out=0.2,
+    held_out=0.3,
     temperature=1.0,
     top_k=0,
     top_p=1.0,
     dropout=0.0,
-    learning_rate=1e-3,
-    epochs=20,
+    # Few small steps on all texts: more of them fit the sample of elites and lose the elites that it does not hold.
+    learning_rate=3e-4,
+    epochs=5,
     batch=0,
     likelihood="constrained",
 )

@@ -13,7 +13,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def kinds(*rows):
-    return pd.DataFrame(rows, columns=["label", "method", "model"])
+    return pd.DataFrame(rows, columns=["label", "method", "model"]).assign(method_parameters="{}")
 
 
 RUNS = kinds(
@@ -49,6 +49,11 @@ def test_a_method_has_one_colour_and_a_model_one_line():
     assert LOOK["genius (a)"].colour == LOOK["genius (b)"].colour != LOOK["genius_blind (a)"].colour
     assert LOOK["genius (a)"].line == LOOK["genius_blind (a)"].line != LOOK["genius (b)"].line
     assert len(set(LOOK.values())) == 4
+
+
+def test_one_method_with_other_parameters_has_another_colour():
+    two = kinds(("a", "a", None), ("a x=1", "a", None)).assign(method_parameters=["{}", '{"x": 1}'])
+    assert len({look.colour for look in figures.looks(two).values()}) == 2
 
 
 def test_many_methods_still_look_different():

@@ -1,0 +1,170 @@
+"""Claims 1, 2, 3 and 5, and the progress certificate, on the measured cycles of runs that tuned."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.cycles import Cycles, Floats
+from theory import cross_entropy_update, elite_mass, expected_quality, novelty_filter, progress_certificate
+from theory.claim import Verdict
+from theory.proportion import proportion_interval
+
+GROUP = ["label", "benchmark", "task"]
+
+TOLERANCE = 1e-6
+"""Rounding that a bound is allowed, relative: distributions are kept in single precision."""
+
+
+class Found(NamedTuple):
+    """A verdict on one method with its model, on one task.
+
+    Attributes:
+        claim: Name of the claim, and which reading or quantity.
+        label: The method; for the filter, both of a pair.
+        benchmark: The benchmark.
+        task: The task.
+        verdict: The verdict.
+    """
+
+    claim: str
+    label: str
+    benchmark: str
+    task: str
+    verdict: Verdict
+
+
+def verdicts(cycles: Cycles, pairs: Mapping[str, str], seed: int = 0) -> list[Found]:
+    """Tests the claims on each method, model and task; levels are divided by the number of verdicts of a claim.
+
+    Args:
+        cycles: What was measured.
+        pairs: Labels with the novelty filter, each with that of the same method without it.
+        seed: Of all resampling.
+
+    Returns:
+        The verdicts, by claim.
+    """
+    groups = {key: rows for key, rows in cycles.table.groupby(GROUP, sort=False) if rows["cycle"].nunique() > 1}
+    found: list[Found] = []
+    for claim, test in (
+        ("claim 1, cross-entropy update", _cross_entropy_update),
+        ("claim 2, expected quality", _expected_quality),
+        ("claim 2, its lemma for C", _lemma),
+        ("claim 3, as mass", lambda rows, tests, rng: _elite_mass(rows, tests, rng, "mass")),
+        ("claim 3, as hit probability", lambda rows, tests, rng: _elite_mass(rows, tests, rng, "hit")),
+    ):
+        for key, rows in groups.items():
+            verdict = test(rows, len(groups), np.random.default_rng(seed))
+            if verdict is not None:
+                label, benchmark, task = map(str, key)
+                found.append(Found(claim, label, benchmark, task, verdict))
+    return found + list(_filters(groups, pairs))
+
+
+def series(rows: pd.DataFrame, column: str) -> Floats:
+    """Returns a column of one method and task, shape (seeds, cycles), NaN where a cycle was not reached."""
+    return rows.pivot(index="seed", columns="cycle", values=column).to_numpy(dtype=float, copy=True)
+
+
+def _cross_entropy_update(rows: pd.DataFrame, tests: int, rng: np.random.Generator) -> Verdict | None:
+    del rng
+    tuned = rows[np.isfinite(rows["before"]) & np.isfinite(rows["after"])]
+    if tuned.empty:
+        return None
+    least = series(tuned, "least") if tuned["least"].notna().all() else None
+    foreign = int(tuned["foreign"].sum()), int(tuned["corpus"].sum())
+    return cross_entropy_update.test_table(
+        series(tuned, "before"), series(tuned, "after"), least, foreign=foreign, tests=tests
+    )
+
+
+def _expected_quality(rows: pd.DataFrame, tests: int, rng: np.random.Generator) -> Verdict | None:
+    return _never_falls(rows, "quality", "E[q]", tests, rng)
+
+
+def _lemma(rows: pd.DataFrame, tests: int, rng: np.random.Generator) -> Verdict | None:
+    return _never_falls(rows, "mass", "C", tests, rng)
+
+
+def _never_falls(
+    rows: pd.DataFrame, column: str, quantity: Literal["E[q]", "C"], tests: int, rng: np.random.Generator
+) -> Verdict | None:
+    values = series(rows, column)
+    if np.isnan(np.diff(values, axis=1)).all():
+        return None
+    return expected_quality.test(
+        values, rng, exact=True, quantity=quantity, gains=series(rows, "gain")[:, :-1],
+        thresholds=series(rows, "threshold"), tests=tests,
+    )  # fmt: skip
+
+
+def _elite_mass(
+    rows: pd.DataFrame, tests: int, rng: np.random.Generator, reading: Literal["mass", "hit"]
+) -> Verdict | None:
+    mass = series(rows, "mass")
+    if np.isnan(mass[:, 0]).any() or mass.shape[1] < 3:
+        return None
+    return elite_mass.test(mass, rng, None, reading, series(rows, "threshold"), tests=tests)
+
+
+def _filters(groups: Mapping[Any, pd.DataFrame], pairs: Mapping[str, str]) -> Iterator[Found]:
+    there = {key: rows for key, rows in groups.items() if key[0] in pairs and (pairs[key[0]], *key[1:]) in groups}
+    for (label, benchmark, task), rows in there.items():
+        off = groups[pairs[label], benchmark, task]
+        seeds = sorted({*rows["seed"]} & {*off["seed"]})
+        last = min(int(r["cycle"].max()) for r in (rows, off))
+        both = [series(r[r["seed"].isin(seeds) & (r["cycle"] <= last)], "entropy") for r in (rows, off)]
+        verdict = novelty_filter.test(*both, tests=len(there))
+        yield Found("claim 5, novelty filter", f"{label} against {pairs[label]}", benchmark, task, verdict)
+
+
+def certificates(cycles: Cycles) -> pd.DataFrame:
+    """Returns how the progress certificate fares on each method and task.
+
+    Columns: `method`, `benchmark`, `task`; `steps` with an exact Δ; `rose`: share of them with Δ > 0, with its 95%
+    interval over steps of all seeds (`rose_low`, `rose_high`; steps of a seed are not independent, so it is
+    approximate); `holds`: steps in which C_{t+1} >= C_t e^Δ; `tightness`: median of C_{t+1} / (C_t e^Δ) over the steps
+    with finite Δ; `mass_fell`: share of steps in which C fell, likewise with its interval; `estimated`: steps with
+    enough held-out elites for an interval of Δ; `covered`: share of these whose 95% interval holds the exact Δ, with
+    its interval; `certified`: how many were certified to rise; `wrongly`: certified although Δ <= 0.
+    """
+    rows = []
+    estimates = dict(list(cycles.held_out.groupby(["run", "cycle"])["log_ratio"]))
+    for key, group in cycles.table.groupby(GROUP, sort=False):
+        steps = group[group["gain"].notna()]
+        if steps.empty:
+            continue
+        following = group.set_index(["seed", "cycle"])["mass"]
+        after = np.array(
+            [following[seed, cycle + 1] for seed, cycle in zip(steps["seed"], steps["cycle"], strict=True)]
+        )
+        mass, gain = steps["mass"].to_numpy(), steps["gain"].to_numpy()
+        finite = np.isfinite(gain)
+        row: dict[str, Any] = dict(zip(("method", "benchmark", "task"), key, strict=True))
+        row["steps"] = len(steps)
+        row |= _share("rose", int((gain > 0).sum()), len(steps))
+        row["holds"] = int((after >= mass * np.exp(gain) * (1 - TOLERANCE)).sum())
+        row["tightness"] = float(np.median(steps["tightness"][finite])) if finite.any() else np.nan
+        row |= _share("mass_fell", int((after < mass * (1 - TOLERANCE)).sum()), len(steps))
+        covered = certified = wrongly = n = 0
+        for run, cycle, exact in zip(steps["run"], steps["cycle"], gain, strict=True):
+            ratios = estimates.get((run, cycle))
+            if ratios is None or len(ratios) < progress_certificate.SMALLEST or not np.isfinite(ratios).all():
+                continue
+            verdict = progress_certificate.test(ratios.to_numpy(), seen=0)
+            low, high = verdict.estimate_interval or (np.nan, np.nan)
+            n += 1
+            covered += low <= exact <= high
+            certified += verdict.level == "confirmed"
+            wrongly += verdict.level == "confirmed" and exact <= 0
+        row["estimated"] = n
+        row |= _share("covered", covered, n) | {"certified": certified, "wrongly": wrongly}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _share(name: str, count: int, n: int) -> dict[str, float]:
+    low, high = proportion_interval(count, n) if n else (np.nan, np.nan)
+    return {name: count / n if n else np.nan, f"{name}_low": low, f"{name}_high": high}

@@ -1,0 +1,272 @@
+"""The part of a report that is about cycles: exact distributions, claims 1, 2, 3 and 5, and what each cycle cost."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+
+from analysis import cycle_claims, cycles, figures
+from analysis.comparison import Headline
+from analysis.cycle_claims import GROUP, Found
+from analysis.cycles import Cycles
+from analysis.figures import Small, Trace
+from analysis.results import JOURNAL, write
+from analysis.sections import Drawing, Section, Study, counted, exhibit, listed
+from analysis.tables import Table
+from theory.trend import means
+
+FIGURES = {
+    "mass": ("elite_mass", "elite mass C_t", "Exact elite mass C_t, the probability that a candidate is an elite"),
+    "quality": ("expected_quality", "expected quality E[q]", "Exact expected quality E_t[q]"),
+    "entropy": ("entropy", "entropy (nats)", "Exact entropy of the distribution that candidates are drawn from"),
+    "target_distance": (
+        "target_distance",
+        "divergence (nats)",
+        "Jensen-Shannon divergence of p_{t+1} from the exact cross-entropy target p_t(.|E); at most .69",
+    ),
+}
+"""Columns of the cycles that are drawn: name of the figure, title of its vertical axis, and what it shows."""
+
+INTERVAL = "95% intervals over seeds (Student's t)"
+
+SHOWN = 8
+"""Methods that a figure can hold and still be read; with more, the tables tell."""
+
+
+def sections(study: Study) -> tuple[list[Section], list[Found]]:
+    """Returns the sections and the verdicts of a study with runs that tuned; nothing of one without.
+
+    Writes `cycles.parquet`, with one row a run and cycle as `analysis.cycles.Cycles` describes it, to its folder.
+    """
+    found = cycles.measure(study.folder / JOURNAL, study.every)
+    if found.table.empty:
+        return [], []
+    write(study.folder / "cycles.parquet", lambda file: found.table.to_parquet(file, index=False))
+    verdicts = cycle_claims.verdicts(found, _pairs(study.every))
+    return [
+        _distributions(found, study),
+        _claims(found, verdicts),
+        _departures(found),
+        _certificates(found),
+        _costs(found),
+    ], verdicts
+
+
+def _pairs(runs: pd.DataFrame) -> dict[str, str]:
+    """Returns the labels with a novelty filter, each with that of the same method without one."""
+    kinds = {}
+    for run in runs.drop_duplicates("label").itertuples():
+        given = json.loads(str(run.method_parameters))
+        novelty = given.pop("novelty", None)
+        kinds[str(run.label)] = novelty, (run.method, str(run.model), json.dumps(given, sort_keys=True))
+    without = {rest: label for label, (novelty, rest) in kinds.items() if novelty == "off"}
+    return {
+        k: without[rest] for k, (novelty, rest) in kinds.items() if novelty not in (None, "off") and rest in without
+    }
+
+
+def _distributions(found: Cycles, study: Study) -> Section:
+    """Returns the figures of the exact distributions, and a table of where they began and ended."""
+    section = Section("Cycles: exact distributions over the space")
+    section.notes.append(
+        "p_t is the distribution that the candidates of cycle t were drawn from, computed over every architecture of "
+        "the space: nothing here carries sampling error but what differs between seeds. τ is each run's own. Every "
+        "cycle of every seed is in cycles.parquet."
+    )
+    labels = list(dict.fromkeys(found.table["label"]))
+    if len(labels) <= SHOWN:
+        for column, (name, axis, words) in FIGURES.items():
+            panels = [
+                (Small(f"{b} / {t}", "cycle t", axis, _traces(rows, column)), _told(rows, column))
+                for (b, t), rows in found.table.groupby(["benchmark", "task"], sort=False)
+            ]
+            caption = f"{words}: mean with {INTERVAL}; {_seeds(found.table)}"
+            drawing = Drawing(name, caption, lambda p, legend: figures.small_multiples(p, study.look, legend=legend),
+                              panels, labels)  # fmt: skip
+            section.exhibits.append(exhibit(drawing, study.folder, study.look))
+    rows = []
+    for key, group in found.table.groupby(GROUP, sort=False):
+        first, last = (group[group["cycle"] == c].set_index("seed") for c in (0, int(group["cycle"].max())))
+        row = {**_named(key), "seeds": len(last), "cycles": int(group["cycle"].max()) + 1}
+        for column, name in (("mass", "C"), ("quality", "E[q]"), ("entropy", "H")):
+            row |= _mean(f"{name} first", first[column]) | _mean(f"{name} last", last[column])
+        row |= _mean("effective number last", last["entropy"].map(np.exp))
+        row |= _mean("distance last", last["distance"]) | _mean("distinct last", last["distinct"])
+        rows.append(row)
+    caption = (
+        f"The first and the last cycle, means with {INTERVAL}: elite mass C, expected quality E[q], entropy H in nats, "
+        "the effective number exp(H), the mean share of decisions in which the canonical graphs of two draws differ, "
+        "and the share of candidates that differ."
+    )
+    section.tables.append(Table("cycles", caption, pd.DataFrame(rows)))
+    return section
+
+
+def _traces(rows: pd.DataFrame, column: str) -> list[Trace]:
+    traces = []
+    for label, group in rows.groupby("label", sort=False):
+        values = cycle_claims.series(group, column)
+        values[~np.isfinite(values)] = np.nan
+        x = np.flatnonzero(~np.isnan(values).all(axis=0))
+        if not len(x):
+            continue
+        average = means(values[:, x])
+        low, high = average.interval() if (average.n >= 2).all() else ((), ())
+        traces.append(Trace(str(label), x, average.mean, low, high))
+    return traces
+
+
+def _told(rows: pd.DataFrame, column: str) -> str:
+    ends = [f"{t.label} from {t.y[0]:.3g} to {t.y[-1]:.3g}" for t in _traces(rows, column)]
+    return f"{column.replace('_', ' ')}: {'; '.join(ends)}."
+
+
+def _claims(found: Cycles, verdicts: Sequence[Found]) -> Section:
+    """Returns the verdicts, and in words which assumption breaks where."""
+    section = Section("Claims 1, 2, 3 and 5 on these cycles")
+    section.notes.append(
+        "Each claim is tested by the rule of theory/ on every method, model and task; where several verdicts of one "
+        "claim are given together, the level of each test is divided by their number (Bonferroni). A verdict is "
+        "vacuous where an assumption of the claim does not hold: the claim then says nothing of that run. What was "
+        "measured stands beside it all the same."
+    )
+    section.notes += _broken(verdicts)
+    rows = []
+    for claim, label, benchmark, task, verdict in verdicts:
+        row: dict[str, object] = {"claim": claim, "method": label, "task": f"{benchmark} / {task}"}
+        row |= {"verdict": verdict.level, "seeds": verdict.n, "measured": verdict.estimate}
+        row["broken"] = ", ".join(e.name for e in verdict.assumptions if not e.holds) or "none"
+        row["explanation"] = verdict.explanation
+        rows.append(row)
+    caption = (
+        "Verdicts. Measured is, for claim 1 the mean fall of KL(elites || generator) in a Tune, in nats; for claim 2 "
+        "the mean step that fell most; for claim 3 the lowest mean gap to the bound; for claim 5 the share of the "
+        "collapse that the filter prevents."
+    )
+    frame = pd.DataFrame(rows)
+    frame["measured"] = pd.to_numeric(frame["measured"])
+    section.tables.append(Table("cycle_claims", caption, frame))
+    return section
+
+
+def headlines(verdicts: Sequence[Found]) -> list[Headline]:
+    """Returns a sentence for each claim and method; its level is the one that most tasks have."""
+    found = []
+    for (claim, label), group in groupby(sorted(verdicts, key=_claim_and_label), key=_claim_and_label):
+        levels = Counter(f.verdict.level for f in group)
+        told = listed([f"{level} on {counted(n, 'task')}" for level, n in levels.most_common()])
+        found.append(Headline(levels.most_common(1)[0][0], f"{claim[0].upper()}{claim[1:]}, {label}: {told}."))
+    return found
+
+
+def _claim_and_label(found: Found) -> tuple[str, str]:
+    return found.claim, found.label
+
+
+def _broken(verdicts: Sequence[Found]) -> list[str]:
+    """Returns sentences on how often the assumptions fail, by method and claim."""
+    told = []
+    frame = pd.DataFrame(
+        [
+            {"claim": f.claim, "method": f.label, "task": f"{f.benchmark} / {f.task}", "level": f.verdict.level,
+             "broken": [e.name for e in f.verdict.assumptions if not e.holds]}
+            for f in verdicts
+        ]
+    )  # fmt: skip
+    for method, rows in frame.groupby("method", sort=False):
+        words = []
+        for claim, group in rows.groupby("claim", sort=False):
+            levels = ", ".join(f"{level} on {n}" for level, n in group["level"].value_counts().items())
+            broken = group["broken"].explode().dropna().value_counts()
+            why = "; ".join(f"“{name}” breaks on {n}" for name, n in broken.items())
+            words.append(f"{claim}: {levels} of {len(group)} tasks{f' ({why})' if why else ''}")
+        told.append(f"{method}. {'. '.join(words)}.")
+    return told
+
+
+def _departures(found: Cycles) -> Section:
+    """Returns how far each method is from the exact update, and whether tuning moved it as it should."""
+    section = Section("How far from the exact cross-entropy update")
+    section.notes.append(
+        "The exact update gives p_{t+1} = p_t(.|E), or its projection on the model's family. Four things part a real "
+        "Tune from it: a corpus that is not the cycle's own elites (static prior, accumulation), one without "
+        "repetitions (the novelty filter), and tuning that ends before the minimum; sampling with a temperature is a "
+        "fifth. Foreign is the share of the corpus that the cycle's elites do not hold."
+    )
+    rows = []
+    for key, group in found.table.groupby(GROUP, sort=False):
+        tuned = group[group["after"].notna() & (group["corpus"] > 0)]
+        by_seed = group.groupby("seed")
+        row = {**_named(key), "seeds": group["seed"].nunique()}
+        row |= _mean("distance to target", by_seed["target_distance"].mean())
+        fall = (tuned["before"] - tuned["after"]).groupby(tuned["seed"]).mean()
+        row |= _mean("fall of KL in a Tune", fall)
+        fell = int((tuned["after"] < tuned["before"]).sum())
+        row |= {"Tunes": len(tuned), "in which KL fell": fell}
+        row["foreign"] = tuned["foreign"].sum() / tuned["corpus"].sum() if len(tuned) else np.nan
+        row["failed Tunes"] = int(group["tune_failure"].notna().sum())
+        rows.append(row)
+    caption = (
+        "Jensen-Shannon divergence of the tuned generator from the exact target in nats, mean over cycles and seeds, "
+        f"and the fall of KL(p̂_elite || p_θ) in a Tune, with {INTERVAL}."
+    )
+    section.tables.append(Table("departures", caption, pd.DataFrame(rows)))
+    return section
+
+
+def _certificates(found: Cycles) -> Section:
+    """Returns how the progress certificate fares."""
+    section = Section("The progress certificate, C_{t+1} >= C_t exp(Δ)")
+    section.notes.append(
+        "Δ is the mean gain in log-likelihood of fresh elites of p_t. Exact, the bound holds for any two generators; "
+        "what is open is how tight it is, how often Δ > 0, and whether Δ estimated from the elites held out of the "
+        "corpus covers the exact one. Where p_{t+1} lacks elites of p_t, Δ is -∞ and certifies nothing."
+    )
+    caption = (
+        "Steps of all seeds: the share with Δ > 0 and the share in which the elite mass fell (Clopper-Pearson, steps "
+        "taken as independent), the steps in which the bound holds, the median tightness C_{t+1} / (C_t e^Δ), and the "
+        "95% intervals of Δ from at least ten held-out elites: how many, the share that covers the exact Δ, how many "
+        "certified a rise, and how many of these wrongly."
+    )
+    section.tables.append(Table("certificates", caption, cycle_claims.certificates(found)))
+    return section
+
+
+def _costs(found: Cycles) -> Section:
+    """Returns what a cycle cost."""
+    section = Section("What a cycle cost")
+    rows = []
+    for key, group in found.table.groupby(["label", "benchmark"], sort=False):
+        row = {"method": key[0], "benchmark": key[1], "cycles": len(group)}
+        row |= {name: float(group[name].mean()) for name in ("tune_seconds", "score_seconds", "tokens", "steps")}
+        row["share of the schedule"] = float(group["schedule"].mean())
+        rows.append(row)
+    caption = (
+        "Means over cycles: seconds on the clock tuning and computing p_t, tokens of prompts and candidates, steps of "
+        "the optimiser, and which share these are of what the method's epochs ask for (less than 1 where steps were "
+        "capped)."
+    )
+    section.tables.append(Table("cycle_costs", caption, pd.DataFrame(rows)))
+    return section
+
+
+def _named(key: object) -> dict[str, object]:
+    label, benchmark, task = key  # pyright: ignore[reportGeneralTypeIssues]
+    return {"method": label, "task": f"{benchmark} / {task}"}
+
+
+def _mean(name: str, values: "pd.Series[float]") -> dict[str, float]:
+    numbers = values.to_numpy(dtype=float)
+    if np.isnan(numbers).all():
+        return {name: np.nan, f"{name}_low": np.nan, f"{name}_high": np.nan}
+    average = means(numbers[:, None])
+    low, high = average.interval()
+    return {name: float(average.mean[0]), f"{name}_low": float(low[0]), f"{name}_high": float(high[0])}
+
+
+def _seeds(table: pd.DataFrame) -> str:
+    sizes = sorted({int(n) for n in table.groupby(GROUP)["seed"].nunique()})
+    return f"n = {listed([str(n) for n in sizes])} seeds."

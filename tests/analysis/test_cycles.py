@@ -1,0 +1,159 @@
+"""Measured cycles against the journal itself, read by a few lines of numpy."""
+
+import json
+import sqlite3
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import cycle_claims, cycle_report, cycles, results, trajectories
+from analysis.report import report
+from bench.driver import run_study
+from bench.executors import Inline
+from bench.study import Grid, Study
+from surrogates.benchmarks import benchmarks
+from theory.cross_entropy_update import CLAIM
+
+CANDIDATES, CYCLES, SEEDS = 20, 5, 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A study of categoricals in variants: as the theory has it, with an accumulated corpus, and with a filter."""
+    out = tmp_path_factory.mktemp("cycles")
+    grid = {
+        "methods": [
+            {"name": "eda", "candidates": CANDIDATES},
+            {"name": "eda", "candidates": CANDIDATES, "corpus": "accumulated", "smoothing": 0.5},
+            {"name": "eda", "candidates": CANDIDATES, "novelty": "canonical"},
+        ],
+        "benchmarks": {"analog-nasbench": ["clean"], "nas-bench-graph": ["cora"]},
+        "seeds": SEEDS,
+        "budget": {"evaluations": CANDIDATES * CYCLES},
+    }
+    study = Study(name="categoricals", title="Categoricals", grid=[Grid.model_validate(grid)])
+    run_study(study, study.runs(), out, Inline())
+    return out
+
+
+@pytest.fixture(scope="module")
+def runs(folder):
+    found = results.read(folder / results.JOURNAL).runs
+    return found.assign(label=trajectories.labels(found))
+
+
+@pytest.fixture(scope="module")
+def measured(folder, runs):
+    return cycles.measure(folder / results.JOURNAL, runs)
+
+
+def the_run(measured, label="eda", task="clean", seed=0):
+    table = measured.table
+    return table[(table["label"] == label) & (table["task"] == task) & (table["seed"] == seed)].reset_index(drop=True)
+
+
+def test_every_cycle_of_every_run_is_there(measured):
+    sizes = measured.table.groupby(["label", "task", "seed"])["cycle"].agg(list)
+    assert len(sizes) == 3 * 2 * SEEDS
+    assert all(found == list(range(CYCLES)) for found in sizes)
+
+
+@pytest.mark.parametrize("task", ["clean", "cora"])
+def test_mass_quality_and_gain_are_those_of_the_journalled_distributions(folder, measured, runs, task):
+    rows = the_run(measured, task=task)
+    benchmark = benchmarks.get(rows["benchmark"][0])
+    q = benchmark.scores(task, "validation") * (0.01 if benchmark.tasks[task].unit == "%" else 1)
+    db = sqlite3.connect(folder / results.JOURNAL)
+    (number,) = db.execute("SELECT id FROM runs WHERE key LIKE ?", (f"{rows['run'][0]}%",)).fetchone()
+    query = "SELECT log_p FROM draws JOIN distributions ON hash = distribution WHERE run = ? ORDER BY step"
+    p = [np.exp(np.frombuffer(blob, np.float32).astype(float)) for (blob,) in db.execute(query, (number,))]
+    scored = [s for (s,) in db.execute("SELECT validation FROM evaluations WHERE run=? ORDER BY rowid", (number,))]
+    db.close()
+    first = np.sort(np.array(scored[:CANDIDATES]) * benchmark.tasks[task].scale)
+    tau = first[-CANDIDATES // 4]
+    assert rows["threshold"].tolist() == [pytest.approx(tau, abs=0)] * CYCLES
+    elite = q >= tau
+    for t, row in rows.iterrows():
+        assert row["mass"] == pytest.approx(p[t][elite].sum(), abs=1e-5)
+        assert row["quality"] == pytest.approx(p[t] @ q, abs=1e-5)
+        shares = p[t][p[t] > 0]
+        assert row["entropy"] == pytest.approx(-(shares * np.log(shares)).sum(), abs=1e-4)
+        if t + 1 < CYCLES:
+            target = p[t] * elite / p[t][elite].sum()
+            lost = bool((p[t + 1][target > 0] == 0).any())
+            with np.errstate(divide="ignore"):
+                gain = (target[target > 0] * np.log(p[t + 1][target > 0] / p[t][target > 0])).sum()
+            assert row["gain"] == (-np.inf if lost else pytest.approx(gain, abs=1e-4))
+            assert row["tightness"] >= 1 - 1e-6
+
+
+def test_categoricals_end_each_tune_at_the_least_of_their_family(measured):
+    tuned = measured.table[(measured.table["label"] == "eda") & measured.table["after"].notna()]
+    assert len(tuned) == 2 * SEEDS * (CYCLES - 1)
+    assert tuned["after"].to_numpy() == pytest.approx(tuned["least"].to_numpy(), abs=1e-5)
+    assert (tuned["before"] >= tuned["after"]).all()
+    assert (tuned["foreign"] == 0).all()
+
+
+def test_an_accumulated_corpus_holds_what_the_cycle_did_not_bring(measured):
+    rows = the_run(measured, "eda corpus=accumulated smoothing=0.5")
+    assert rows["foreign"][0] == 0
+    assert (rows["foreign"][1 : CYCLES - 1] > 0).all()
+    assert (np.diff(rows["corpus"][: CYCLES - 1]) > 0).all()
+
+
+def test_held_out_elites_are_those_that_the_corpus_lacks(folder, measured):
+    rows = the_run(measured)
+    db = sqlite3.connect(folder / results.JOURNAL)
+    query = "SELECT held_out FROM tunes JOIN runs ON id = run WHERE key LIKE ? ORDER BY step"
+    kept = [len(json.loads(texts)) for (texts,) in db.execute(query, (f"{rows['run'][0]}%",))]
+    db.close()
+    found = measured.held_out[measured.held_out["run"] == rows["run"][0]].groupby("cycle").size()
+    assert [found.get(t, 0) for t in range(CYCLES - 1)] == kept[: CYCLES - 1]
+
+
+def test_the_distance_of_uniform_draws_is_what_counting_gives(measured):
+    space = benchmarks.get("nas-bench-graph").space
+    archs = [space.canonical(tuple(arch)) for arch in space.enumerate().tolist()]
+    rng = np.random.default_rng(0)
+    pairs = np.array(archs)[rng.integers(len(archs), size=(2, 200_000))]
+    counted = (pairs[0] != pairs[1]).mean()
+    assert the_run(measured, task="cora")["distance"][0] == pytest.approx(counted, abs=0.003)
+
+
+def test_verdicts_follow_from_what_the_runs_did(measured):
+    found = {(f.claim, f.label, f.task): f.verdict for f in cycle_claims.verdicts(measured, {})}
+    claim = "claim 1, cross-entropy update"
+    assert found[claim, "eda", "clean"].level == "confirmed"
+    accumulated = found[claim, "eda corpus=accumulated smoothing=0.5", "clean"]
+    assert accumulated.level == "vacuous"
+    assert [e.name for e in accumulated.assumptions if not e.holds] == [CLAIM.assumptions[0].name]
+    quality = found["claim 2, expected quality", "eda", "clean"]
+    falls = np.diff(cycle_claims.series(measured.table.query("label == 'eda' and task == 'clean'"), "quality")) < -1e-9
+    assert f"falls in {falls.sum()} of {falls.size}" in quality.explanation
+
+
+def test_the_certificate_holds_in_every_step(measured):
+    found = cycle_claims.certificates(measured)
+    assert (found["holds"] == found["steps"]).all()
+    assert (found["steps"] == SEEDS * (CYCLES - 1)).all()
+
+
+def test_a_run_with_the_filter_is_paired_with_that_without(measured, runs):
+    pairs = cycle_report._pairs(runs)
+    assert pairs == {"eda novelty=canonical": "eda"}
+    found = [f for f in cycle_claims.verdicts(measured, pairs) if f.claim.startswith("claim 5")]
+    assert [(f.task, f.verdict.n) for f in found] == [("clean", SEEDS), ("cora", SEEDS)]
+
+
+def test_the_report_shows_cycles_and_their_table_can_be_read(folder, measured):
+    page = report(folder).read_text()
+    assert 'id="cycles"' in page
+    assert "Claim 3, as mass, eda" in page
+    kept = pd.read_parquet(folder / "cycles.parquet")
+    assert kept["mass"].tolist() == measured.table["mass"].tolist()
+    for name in ("cycles", "cycle_claims", "departures", "certificates", "cycle_costs"):
+        assert (folder / "tables" / f"{name}.csv").is_file()
+    for name in ("elite_mass", "expected_quality", "entropy", "target_distance"):
+        assert (folder / "figures" / f"{name}.svg").is_file()
