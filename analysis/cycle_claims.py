@@ -144,10 +144,10 @@ def certificates(cycles: Cycles) -> pd.DataFrame:
         finite = np.isfinite(gain)
         row: dict[str, Any] = dict(zip(("method", "benchmark", "task"), key, strict=True))
         row["steps"] = len(steps)
-        row |= _share("rose", int((gain > 0).sum()), len(steps))
+        row |= share("rose", int((gain > 0).sum()), len(steps))
         row["holds"] = int((after >= mass * np.exp(gain) * (1 - TOLERANCE)).sum())
         row["tightness"] = float(np.median(steps["tightness"][finite])) if finite.any() else np.nan
-        row |= _share("mass_fell", int((after < mass * (1 - TOLERANCE)).sum()), len(steps))
+        row |= share("mass_fell", int((after < mass * (1 - TOLERANCE)).sum()), len(steps))
         covered = certified = wrongly = n = 0
         for run, cycle, exact in zip(steps["run"], steps["cycle"], gain, strict=True):
             ratios = estimates.get((run, cycle))
@@ -160,11 +160,12 @@ def certificates(cycles: Cycles) -> pd.DataFrame:
             certified += verdict.level == "confirmed"
             wrongly += verdict.level == "confirmed" and exact <= 0
         row["estimated"] = n
-        row |= _share("covered", covered, n) | {"certified": certified, "wrongly": wrongly}
+        row |= share("covered", covered, n) | {"certified": certified, "wrongly": wrongly}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _share(name: str, count: int, n: int) -> dict[str, float]:
+def share(name: str, count: int, n: int) -> dict[str, float]:
+    """Returns the columns of a share: `name`, and its 95% interval `name_low` and `name_high`."""
     low, high = proportion_interval(count, n) if n else (np.nan, np.nan)
     return {name: count / n if n else np.nan, f"{name}_low": low, f"{name}_high": high}

@@ -16,6 +16,7 @@ from analysis.figures import Small, Trace
 from analysis.results import JOURNAL, write
 from analysis.sections import Drawing, Section, Study, counted, exhibit, listed
 from analysis.tables import Table
+from theory.elite_mass import EliteMass
 from theory.trend import means
 
 FIGURES = {
@@ -149,7 +150,32 @@ def _claims(found: Cycles, verdicts: Sequence[Found]) -> Section:
     frame = pd.DataFrame(rows)
     frame["measured"] = pd.to_numeric(frame["measured"])
     section.tables.append(Table("cycle_claims", caption, frame))
+    section.tables.append(_ceilings(verdicts))
     return section
+
+
+def _ceilings(verdicts: Sequence[Found]) -> Table:
+    """Returns the geometric fits of the elite mass."""
+    rows = []
+    for _, label, benchmark, task, verdict in verdicts:
+        if isinstance(verdict, EliteMass) and verdict.reading == "mass" and verdict.fit:
+            fit = verdict.fit
+            row: dict[str, object] = {"method": label, "task": f"{benchmark} / {task}", "seeds": fit.n}
+            for name, value, ends in (
+                ("ceiling", fit.ceiling, fit.ceiling_interval),
+                ("decay", fit.decay, fit.decay_interval),
+            ):
+                low, high = ends or (np.nan, np.nan)
+                row |= {name: np.nan if value is None else value, f"{name}_low": low, f"{name}_high": high}
+            row |= {"residual": fit.residual, "violations": verdict.violations, "of": verdict.comparisons}
+            row["first violation"] = np.nan if verdict.first_violation is None else float(verdict.first_violation)
+            rows.append(row)
+    caption = (
+        "C_t = C_∞ - (C_∞ - C_0) λ^t fitted to the elite mass: the ceiling C_∞ and the decay λ with 95% intervals "
+        "(jackknife over seeds), the root mean squared residual, and in how many cycles of all seeds, and from which "
+        "cycle on, the bound 1 - (1 - ρ_0)^t is violated."
+    )
+    return Table("ceilings", caption, pd.DataFrame(rows))
 
 
 def headlines(verdicts: Sequence[Found]) -> list[Headline]:
@@ -182,8 +208,8 @@ def _broken(verdicts: Sequence[Found]) -> list[str]:
             levels = ", ".join(f"{level} on {n}" for level, n in group["level"].value_counts().items())
             broken = group["broken"].explode().dropna().value_counts()
             why = "; ".join(f"“{name}” breaks on {n}" for name, n in broken.items())
-            words.append(f"{claim}: {levels} of {len(group)} tasks{f' ({why})' if why else ''}")
-        told.append(f"{method}. {'. '.join(words)}.")
+            words.append(f"{claim}: {levels} of {counted(len(group), 'task')}{f' ({why})' if why else ''}")
+        told.append(f"{method} — {'. '.join(words)}.")
     return told
 
 
@@ -204,14 +230,15 @@ def _departures(found: Cycles) -> Section:
         row |= _mean("distance to target", by_seed["target_distance"].mean())
         fall = (tuned["before"] - tuned["after"]).groupby(tuned["seed"]).mean()
         row |= _mean("fall of KL in a Tune", fall)
-        fell = int((tuned["after"] < tuned["before"]).sum())
-        row |= {"Tunes": len(tuned), "in which KL fell": fell}
+        row["Tunes"] = len(tuned)
+        row |= cycle_claims.share("KL fell", int((tuned["after"] < tuned["before"]).sum()), len(tuned))
         row["foreign"] = tuned["foreign"].sum() / tuned["corpus"].sum() if len(tuned) else np.nan
         row["failed Tunes"] = int(group["tune_failure"].notna().sum())
         rows.append(row)
     caption = (
         "Jensen-Shannon divergence of the tuned generator from the exact target in nats, mean over cycles and seeds, "
-        f"and the fall of KL(p̂_elite || p_θ) in a Tune, with {INTERVAL}."
+        f"and the fall of KL(p̂_elite || p_θ) in a Tune, with {INTERVAL}; the share of all Tunes in which it fell "
+        "(Clopper-Pearson, Tunes taken as independent)."
     )
     section.tables.append(Table("departures", caption, pd.DataFrame(rows)))
     return section
