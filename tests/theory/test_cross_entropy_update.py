@@ -220,3 +220,21 @@ def test_the_demonstration_shows_where_it_holds_and_where_it_breaks():
     gradients = next(v for q, v in verdicts.items() if "gradients" in q)
     assert gradients == ("holds" if find_spec("torch") else "undecided")
     json.dumps(asdict(shown), allow_nan=False)
+
+
+def test_a_corpus_with_foreign_texts_makes_a_table_vacuous():
+    before, after = np.full((5, 3), 2.0), np.full((5, 3), 1.0)
+    found = claim.test_table(before, after, foreign=(3, 100))
+    assert found.level == "vacuous"
+    assert "3 of 100" in found.assumptions[0].evidence
+    assert found.fall == pytest.approx(1.0)
+    assert claim.test_table(before, after, foreign=(0, 100)).level == "direction"
+
+
+def test_verdicts_that_are_given_together_share_the_level():
+    falls = np.array([1.0, 0.2, -0.1, 0.8, 0.5])
+    p = stats.ttest_1samp(falls, 0, alternative="greater").pvalue
+    assert 0.05 / 3 < p < 0.05
+    before, after = 2 + falls[:, None], np.full((5, 1), 2.0)
+    assert claim.test_table(before, after).level == "direction"
+    assert claim.test_table(before, after, tests=3).level == "undecided"
