@@ -70,7 +70,8 @@ def series(rows: pd.DataFrame, column: str) -> Floats:
 
 def _cross_entropy_update(rows: pd.DataFrame, tests: int, rng: np.random.Generator) -> Verdict | None:
     del rng
-    tuned = rows[np.isfinite(rows["before"]) & np.isfinite(rows["after"])]
+    taken = rows["tune_failure"].isna() & (rows["corpus"] > 0)
+    tuned = rows[taken & np.isfinite(rows["before"]) & np.isfinite(rows["after"])]
     if tuned.empty:
         return None
     least = series(tuned, "least") if tuned["least"].notna().all() else None
@@ -125,10 +126,12 @@ def certificates(cycles: Cycles) -> pd.DataFrame:
 
     Columns: `method`, `benchmark`, `task`; `steps` with an exact Δ; `rose`: share of them with Δ > 0, with its 95%
     interval over steps of all seeds (`rose_low`, `rose_high`; steps of a seed are not independent, so it is
-    approximate); `holds`: steps in which C_{t+1} >= C_t e^Δ; `tightness`: median of C_{t+1} / (C_t e^Δ) over the steps
-    with finite Δ; `mass_fell`: share of steps in which C fell, likewise with its interval; `estimated`: steps with
-    enough held-out elites for an interval of Δ; `covered`: share of these whose 95% interval holds the exact Δ, with
-    its interval; `certified`: how many were certified to rise; `wrongly`: certified although Δ <= 0.
+    approximate); `fell`: steps with Δ < 0; `holds`: steps in which C_{t+1} >= C_t e^Δ; `tightness`: median of
+    C_{t+1} / (C_t e^Δ) over the steps with finite Δ; `mass_fell`: share of steps in which C fell, likewise with its
+    interval; `quality_fell`: the same of E[q]; `mass_fell_though`, `quality_fell_though`: in how many of these Δ >= 0;
+    `estimated`: steps with enough held-out elites for an interval of Δ; `covered`: share of these whose 95% interval
+    holds the exact Δ, with its interval; `certified`: how many were certified to rise; `wrongly`: certified although
+    Δ <= 0.
     """
     rows = []
     estimates = dict(list(cycles.held_out.groupby(["run", "cycle"])["log_ratio"]))
@@ -136,18 +139,20 @@ def certificates(cycles: Cycles) -> pd.DataFrame:
         steps = group[group["gain"].notna()]
         if steps.empty:
             continue
-        following = group.set_index(["seed", "cycle"])["mass"]
-        after = np.array(
-            [following[seed, cycle + 1] for seed, cycle in zip(steps["seed"], steps["cycle"], strict=True)]
-        )
-        mass, gain = steps["mass"].to_numpy(), steps["gain"].to_numpy()
+        indexed = group.set_index(["seed", "cycle"])
+        following = indexed.loc[list(zip(steps["seed"], steps["cycle"] + 1, strict=True))]
+        after, mass, gain = following["mass"].to_numpy(), steps["mass"].to_numpy(), steps["gain"].to_numpy()
         finite = np.isfinite(gain)
         row: dict[str, Any] = dict(zip(("method", "benchmark", "task"), key, strict=True))
         row["steps"] = len(steps)
         row |= share("rose", int((gain > 0).sum()), len(steps))
+        row["fell"] = int((gain < 0).sum())
         row["holds"] = int((after >= mass * np.exp(gain) * (1 - TOLERANCE)).sum())
         row["tightness"] = float(np.median(steps["tightness"][finite])) if finite.any() else np.nan
-        row |= share("mass_fell", int((after < mass * (1 - TOLERANCE)).sum()), len(steps))
+        for name in ("mass", "quality"):
+            below = following[name].to_numpy() < steps[name].to_numpy() * (1 - TOLERANCE)
+            row |= share(f"{name}_fell", int(below.sum()), len(steps))
+            row[f"{name}_fell_though"] = int((below & (gain >= 0)).sum())
         covered = certified = wrongly = n = 0
         for run, cycle, exact in zip(steps["run"], steps["cycle"], gain, strict=True):
             ratios = estimates.get((run, cycle))

@@ -220,11 +220,12 @@ def _departures(found: Cycles) -> Section:
         "The exact update gives p_{t+1} = p_t(.|E), or its projection on the model's family. Four things part a real "
         "Tune from it: a corpus that is not the cycle's own elites (static prior, accumulation), one without "
         "repetitions (the novelty filter), and tuning that ends before the minimum; sampling with a temperature is a "
-        "fifth. Foreign is the share of the corpus that the cycle's elites do not hold."
+        "fifth. Foreign is the share of the corpus that the cycle's elites do not hold; a Tune is undone that failed, "
+        "or that made held-out elites less likely."
     )
     rows = []
     for key, group in found.table.groupby(GROUP, sort=False):
-        tuned = group[group["after"].notna() & (group["corpus"] > 0)]
+        tuned = group[group["after"].notna() & (group["corpus"] > 0) & group["tune_failure"].isna()]
         by_seed = group.groupby("seed")
         row = {**_named(key), "seeds": group["seed"].nunique()}
         row |= _mean("distance to target", by_seed["target_distance"].mean())
@@ -233,7 +234,7 @@ def _departures(found: Cycles) -> Section:
         row["Tunes"] = len(tuned)
         row |= cycle_claims.share("KL fell", int((tuned["after"] < tuned["before"]).sum()), len(tuned))
         row["foreign"] = tuned["foreign"].sum() / tuned["corpus"].sum() if len(tuned) else np.nan
-        row["failed Tunes"] = int(group["tune_failure"].notna().sum())
+        row["undone"] = int(group["tune_failure"].notna().sum())
         rows.append(row)
     caption = (
         "Jensen-Shannon divergence of the tuned generator from the exact target in nats, mean over cycles and seeds, "
@@ -250,13 +251,15 @@ def _certificates(found: Cycles) -> Section:
     section.notes.append(
         "Δ is the mean gain in log-likelihood of fresh elites of p_t. Exact, the bound holds for any two generators; "
         "what is open is how tight it is, how often Δ > 0, and whether Δ estimated from the elites held out of the "
-        "corpus covers the exact one. Where p_{t+1} lacks elites of p_t, Δ is -∞ and certifies nothing."
+        "corpus covers the exact one. Where p_{t+1} lacks elites of p_t, Δ is -∞ and certifies nothing. "
+        "The held-out elites also decide whether a step is undone, so Δ estimated from them is somewhat too high."
     )
     caption = (
-        "Steps of all seeds: the share with Δ > 0 and the share in which the elite mass fell (Clopper-Pearson, steps "
-        "taken as independent), the steps in which the bound holds, the median tightness C_{t+1} / (C_t e^Δ), and the "
-        "95% intervals of Δ from at least ten held-out elites: how many, the share that covers the exact Δ, how many "
-        "certified a rise, and how many of these wrongly."
+        "Steps of all seeds: the share with Δ > 0 (Clopper-Pearson, steps taken as independent) and the number with Δ "
+        "< 0, the steps in which the bound holds, the median tightness C_{t+1} / (C_t e^Δ), the shares in which elite "
+        "mass and expected quality fell, and in how many of these Δ was not below 0 all the same; and the 95% intervals "
+        "of Δ from at least ten held-out elites: how many, the share that covers the exact Δ, how many certified a "
+        "rise, and how many of these wrongly."
     )
     section.tables.append(Table("certificates", caption, cycle_claims.certificates(found)))
     return section

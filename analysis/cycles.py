@@ -44,9 +44,10 @@ class Cycles(NamedTuple):
             KL(p̂ || p_θ) in nats of the cycle's elites that were not held out; `least`: the least that independent
             categoricals reach (runs without a model only); `corpus`: texts tuned on; `foreign`: those of them that are
             no elites of this cycle; `steps` of the optimiser, and the `schedule`: the share they are of what the epochs
-            ask for; `tune_failure`.
+            ask for; `tune_failure`, why p_{t+1} is p_t.
             What it cost: `tune_seconds`, `score_seconds` (computing p_t), `tokens`.
-        held_out: One row a held-out elite: `run`, the columns of `LABELS`, `cycle`, `log_ratio` log p_{t+1} - log p_t.
+        held_out: One row a held-out elite of a step that was not undone: `run`, the columns of `LABELS`, `cycle`,
+            `log_ratio` log p_{t+1} - log p_t.
     """
 
     table: pd.DataFrame
@@ -206,7 +207,8 @@ def _measured(
         )
         if following is not None and now.threshold is not None:
             step |= _between(now, following, problem, row["mass"], categoricals)
-            ratios = (following.sampled[now.held_out] - now.sampled[now.held_out]).tolist()
+            if now.tune and not now.tune[-1]:
+                ratios = (following.sampled[now.held_out] - now.sampled[now.held_out]).tolist()
         texts, optimised, schedule, seconds, failure = now.tune or ([], 0, np.nan, 0.0, None)
         elites = Counter(now.kept)
         of_cycle = sum((Counter(problem.rows[text] for text in texts) & elites).values())

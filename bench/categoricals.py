@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.effects import Sampling, Tune, Tuned
-from bench.generator import Distribution
+from bench.generator import Distribution, less_likely
 from bench.token_sampling import log_probabilities
 from surrogates.space import Space
 
@@ -48,11 +48,14 @@ class Categoricals:
         places = self._space.index(corpus)
         before, after = self._log_p(old, Sampling()), self._log_p(theta, Sampling())
         held = self._space.index([self._space.parse(text) for text in effect.held_out])
-        with out.open("wb") as file:
-            np.save(file, theta)
         share = weights / weights.sum()
         losses = tuple(float(-(share @ logs[places])) for logs in (before, after))
-        return Tuned(losses, tuple(zip(before[held].tolist(), after[held].tolist(), strict=True)))
+        pairs = tuple(zip(before[held].tolist(), after[held].tolist(), strict=True))
+        if worse := less_likely(pairs):
+            return Tuned(losses, pairs, worse)
+        with out.open("wb") as file:
+            np.save(file, theta)
+        return Tuned(losses, pairs)
 
     def distribution(self, state: Path | None, prompt: str, sampling: Sampling) -> Distribution:
         """Returns p; see `bench.generator.Generator`. A decision counts as a token."""

@@ -139,7 +139,7 @@ class Tune:
         texts: The corpus; empty: the step fails, and the generator stays.
         prompt: What they are answers to.
         weights: Of each text, at least 0, not all 0; None: all alike.
-        held_out: Texts that are not tuned on, whose likelihoods before and after are measured.
+        held_out: Texts that are not tuned on: a step that makes them less likely, on the mean, is undone.
         keep: Share of the old parameters that is kept (smoothing), in [0, 1).
         anew: Whether tuning starts from the untuned generator, and not from the last one.
         tuning: How weights are tuned; means nothing to categoricals, which are fitted exactly.

@@ -1,5 +1,6 @@
 """What a generator that is tuned answers, whatever it is: a language model or a product of categoricals."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -47,3 +48,13 @@ class Generator(Protocol):
     def close(self) -> None:
         """Gives back what it holds."""
         ...
+
+
+def less_likely(held_out: Sequence[tuple[float, float]]) -> str | None:
+    """Returns why a step is undone: held-out texts became less likely on the mean; None if they did not.
+
+    Args:
+        held_out: Log-likelihood of each before and after the step.
+    """
+    fall = sum(before - after for before, after in held_out) / max(len(held_out), 1)
+    return f"held-out texts became less likely, by {fall:.3g} nats on the mean; undone" if fall > 0 else None

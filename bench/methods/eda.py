@@ -11,6 +11,7 @@ eda = replace(
         "eda",
         "exact_ce with independent categoricals in place of the language model (Mühlenbein and Paaß 1996).",
         control="",
+        held_out=0.0,
     ),
     prompts=(),
 )
