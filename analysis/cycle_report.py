@@ -257,9 +257,9 @@ def _certificates(found: Cycles) -> Section:
     caption = (
         "Steps of all seeds: the share with Δ > 0 (Clopper-Pearson, steps taken as independent) and the number with Δ "
         "< 0, the steps in which the bound holds, the median tightness C_{t+1} / (C_t e^Δ), the shares in which elite "
-        "mass and expected quality fell, and in how many of these Δ was not below 0 all the same; and the 95% intervals "
-        "of Δ from at least ten held-out elites: how many, the share that covers the exact Δ, how many certified a "
-        "rise, and how many of these wrongly."
+        "mass and expected quality fell, and in how many of these Δ was not below 0 all the same; and the 95% "
+        "intervals of Δ from at least ten held-out elites: how many, the share that covers the exact Δ, how many "
+        "certified a rise, and how many of these wrongly."
     )
     section.tables.append(Table("certificates", caption, cycle_claims.certificates(found)))
     return section

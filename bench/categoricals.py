@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from bench.effects import Sampling, Tune, Tuned
 from bench.generator import Distribution, less_likely
 from bench.token_sampling import log_probabilities
+from surrogates.errors import InputError
 from surrogates.space import Space
 
 
@@ -46,10 +47,10 @@ class Categoricals:
         found = np.array([np.bincount(c, weights, minlength=old.shape[1]) for c in corpus.T]) / weights.sum()
         theta = effect.keep * old + (1 - effect.keep) * found
         places = self._space.index(corpus)
-        before, after = self._log_p(old, Sampling()), self._log_p(theta, Sampling())
+        before, after = (self._log_p(each, Sampling()) for each in (self._theta(state), theta))
         held = self._space.index([self._space.parse(text) for text in effect.held_out])
         share = weights / weights.sum()
-        losses = tuple(float(-(share @ logs[places])) for logs in (before, after))
+        losses = tuple(float(-(share[share > 0] @ logs[places[share > 0]])) for logs in (before, after))
         pairs = tuple(zip(before[held].tolist(), after[held].tolist(), strict=True))
         if worse := less_likely(pairs):
             return Tuned(losses, pairs, worse)
@@ -58,7 +59,11 @@ class Categoricals:
         return Tuned(losses, pairs)
 
     def distribution(self, state: Path | None, prompt: str, sampling: Sampling) -> Distribution:
-        """Returns p; see `bench.generator.Generator`. A decision counts as a token."""
+        """Returns p; see `bench.generator.Generator`. A decision counts as a token.
+
+        Raises:
+            InputError: No architecture is left of what temperature, top-k and top-p keep of each decision.
+        """
         del prompt
         theta = self._theta(state)
         tokens = np.full(len(self._archs), self._archs.shape[1])
@@ -69,6 +74,8 @@ class Categoricals:
         logs = np.full(theta.shape, -np.inf)
         logs[decisions, values] = log_probabilities(np.log(theta[decisions, values]), decisions, sampling)
         total = logs[np.arange(len(theta)), self._archs].sum(axis=1)
+        if np.isneginf(total).all():
+            raise InputError(f"temperature, top-k and top-p leave no architecture of {self._space.name}; relax them")
         return total - np.logaddexp.reduce(total)
 
     def close(self) -> None:

@@ -5,14 +5,16 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import time
 import traceback
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from bench.effects import Answer, Ask, Completion, Effect, Evaluate, Evaluation,
 from bench.executors import Executor
 from bench.generator import Distribution, Generator
 from bench.journal import CompletionRow, DrawRow, EvaluationRow, Journal, RunRow, TuneRow
+from bench.llm import environment, weights
 from bench.llm.client import Client, Request
 from bench.llm.models import Model
 from bench.llm.prompts import render
@@ -33,6 +36,12 @@ from bench.study import Run, Study
 from surrogates.benchmark import Benchmark, Scores
 from surrogates.errors import InputError
 from surrogates.space import Arch, ArchitectureError, Space
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BESIDE = 400_000_000
+"""Bytes of a model's folder up to which, on a CPU, it is tuned beside its running server: both take less than 8 GB."""
 
 Progress = Callable[[int, int], None]
 """Is told, whenever something has happened: runs that ended, evaluations that were made."""
@@ -83,9 +92,11 @@ class Driver:
     ) -> None:
         self._journal, self._executor, self._logs, self._progress = journal, executor, logs, progress
         self._states = journal.path.parent / "generators"
+        self._merged = self._states / "merged"
         self._texts: defaultdict[str, dict[Arch, str]] = defaultdict(dict)
         self._ended = self._made = 0
         self._client: Client | None = None
+        self._apart = False
         self._generators: asyncio.Queue[Generator] = asyncio.Queue()
         self._untuned: dict[tuple[str, Sampling], tuple[Distribution, str]] = {}
 
@@ -130,14 +141,18 @@ class Driver:
             generators = [Tuner(model, space, threads=1) for _ in range(min(cores, len(active)))]
         else:
             generators = [Tuner(model, space)]
+            size = sum(file.stat().st_size for file in weights.require(model).rglob("*") if file.is_file())
+            self._apart = size > BESIDE or environment.device() == "gpu"
         self._generators, self._untuned = asyncio.Queue(), {}
         for generator in generators:
             self._generators.put_nowait(generator)
         try:
-            await self._drive(active, len(generators))
+            async with _client(model, self._logs) if model else nullcontext() as self._client:
+                await self._drive(active, len(generators))
         finally:
             for generator in generators:
                 generator.close()
+            shutil.rmtree(self._merged, ignore_errors=True)
 
     async def _drive(self, active: list[_Active], at_once: int | None = None) -> None:
         following = iter(active)
@@ -304,11 +319,13 @@ class Driver:
     async def _ask(self, active: _Active, effect: Ask) -> Answered:
         """Answers a run's `Ask`, prompt by prompt; what is journalled is not asked again."""
         recorded = active.completions.pop(active.step, {})
-        if active.run.method.tunes:
+        if active.run.method.tunes and effect.constraint == active.space.grammar:
             completions = await self._draw(active, effect, recorded)
         else:
-            tasks = [self._complete(active, effect, i, recorded.get(i)) for i in range(len(effect.prompts))]
-            completions = await asyncio.gather(*tasks)
+            new = len(recorded) < len(effect.prompts)
+            async with self._tuned_server(active) if active.run.method.tunes and new else nullcontext():
+                tasks = [self._complete(active, effect, i, recorded.get(i)) for i in range(len(effect.prompts))]
+                completions = await asyncio.gather(*tasks)
         active.meter.tokens += sum(c.prompt_tokens + c.completion_tokens for c in completions)
         return [(active, completions)]
 
@@ -333,8 +350,6 @@ class Driver:
 
     async def _draw(self, active: _Active, effect: Ask, recorded: dict[int, CompletionRow]) -> list[Completion]:
         """Draws answers from the exact distribution of the run's generator, one for each different prompt."""
-        if effect.constraint != active.space.grammar:
-            raise InputError(f"method {active.run.method.name}: a run that tunes asks with its space's grammar")
         questions = [_Question(active, effect, i) for i in range(len(effect.prompts))]
         todo: defaultdict[str, list[_Question]] = defaultdict(list)
         for question in questions:
@@ -357,15 +372,50 @@ class Driver:
             recorded |= {row.position: row for row in rows}
         return [self._known(active, question, recorded[question.position]) for question in questions]
 
+    @asynccontextmanager
+    async def _generator(self) -> AsyncGenerator[Generator, None]:
+        """Waits for a generator, which is the caller's alone until it is given back."""
+        generator = await self._generators.get()
+        try:
+            yield generator
+        finally:
+            self._generators.put_nowait(generator)
+
+    async def _generate(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Calls a generator; a server that memory has no room for beside it is stopped first."""
+        if self._apart and self._client:
+            await asyncio.to_thread(self._client.server.stop)
+        return await asyncio.to_thread(function, *arguments, **named)
+
+    @asynccontextmanager
+    async def _tuned_server(self, active: _Active) -> AsyncGenerator[None, None]:
+        """Waits for the server of the runs that tune, which then has the weights of the run's generator."""
+        async with self._generator() as generator:
+            model, client = active.run.model, self._client
+            if model is None or client is None or model.decoder or not isinstance(generator, Tuner):
+                raise InputError(
+                    f"method {active.run.method.name} tunes, and asks without its space's grammar: that needs a model "
+                    f"that can be served{f', which {model.name!r} cannot' if model else ''}; name another"
+                )
+            state = self._state(active)
+            # The name of the folder tells the weights: those of a state, or the untuned ones.
+            folder = self._merged / state.name if state else weights.require(model)
+            if client.server.folder != folder:
+                if state:
+                    shutil.rmtree(self._merged, ignore_errors=True)
+                    await self._generate(generator.save, state, folder)
+                await asyncio.to_thread(client.server.load, folder)
+            if self._apart:
+                generator.close()
+            await asyncio.to_thread(client.server.ensure)
+            yield
+
     async def _distribution(self, active: _Active, prompt: str, sampling: Sampling) -> tuple[Distribution, str]:
         """Returns a distribution and its hash; that of the untuned generator is computed once for all runs."""
         if active.generator is None and (prompt, sampling) in self._untuned:
             return self._untuned[prompt, sampling]
-        generator = await self._generators.get()
-        try:
-            found = await asyncio.to_thread(generator.distribution, self._state(active), prompt, sampling)
-        finally:
-            self._generators.put_nowait(generator)
+        async with self._generator() as generator:
+            found = await self._generate(generator.distribution, self._state(active), prompt, sampling)
         named = found, hashlib.sha256(b"".join(part or b"" for part in _bytes(found))).hexdigest()
         if active.generator is None:
             self._untuned[prompt, sampling] = named
@@ -411,7 +461,7 @@ class Driver:
         if recorded.generator:
             active.generator = recorded.generator
             if not active.tunes:  # nothing is left to replay: older states are of no use
-                for old in (self._states / str(active.id)).iterdir():
+                for old in (self._states / str(active.id)).glob("*"):
                     if old.name != active.generator:
                         old.unlink()
         losses, pairs = json.loads(recorded.losses), json.loads(recorded.log_likelihoods)
@@ -421,11 +471,11 @@ class Driver:
         """Tunes; returns the answer, and the hash of the new state, under which it is kept, if there is one."""
         folder = self._states / str(active.id)
         out = folder / "new"
-        generator = await self._generators.get()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             out.unlink(missing_ok=True)
-            answer = await asyncio.to_thread(generator.tune, self._state(active), effect, prompt, seed, out)
+            async with self._generator() as generator:
+                answer = await self._generate(generator.tune, self._state(active), effect, prompt, seed, out)
             if answer.failure:
                 return answer, None
             with out.open("rb") as file:
@@ -433,10 +483,8 @@ class Driver:
             out.replace(folder / made)
         except OSError as error:
             raise InputError(
-                f"{out}: {error.strerror}; free space and run again: what is journalled is kept"
+                f"{out}: {error.strerror or error}; free space and run again: what is journalled is kept"
             ) from error
-        finally:
-            self._generators.put_nowait(generator)
         return answer, made
 
 

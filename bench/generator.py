@@ -57,4 +57,5 @@ def less_likely(held_out: Sequence[tuple[float, float]]) -> str | None:
         held_out: Log-likelihood of each before and after the step.
     """
     fall = sum(before - after for before, after in held_out) / max(len(held_out), 1)
-    return f"held-out texts became less likely, by {fall:.3g} nats on the mean; undone" if fall > 0 else None
+    # NaN is no progress, either.
+    return None if fall <= 0 else f"held-out texts became less likely, by {fall:.3g} nats on the mean; undone"

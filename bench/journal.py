@@ -73,7 +73,7 @@ CREATE TABLE draws(
     prompt TEXT NOT NULL,
     generator TEXT,                -- NULL: the untuned one
     distribution TEXT NOT NULL,
-    seconds REAL NOT NULL,         -- spent on computing it; 0 where it was known
+    seconds REAL NOT NULL,         -- until it was known, waiting for a generator included
     PRIMARY KEY(run, step, prompt)
 ) WITHOUT ROWID;
 CREATE TABLE distributions(

@@ -78,10 +78,14 @@ class Server:
         model: The model.
         log: File that the server's output is appended to.
         port: Port to listen on; None: a free one.
+
+    Attributes:
+        folder: Folder of the weights that `load` put in place of the model's own; None: there was no such call.
     """
 
     def __init__(self, model: Model, log: Path, port: int | None = None) -> None:
         self.model, self.log = model, Path(log)
+        self.folder: Path | None = None
         self._wanted_port, self._port = port, port
         self._process: subprocess.Popen[bytes] | None = None
         self._restarts = 0
@@ -145,6 +149,27 @@ class Server:
                 self._failure = error
                 raise
 
+    def load(self, folder: Path) -> None:
+        """Serves the weights of a folder from now on; call it while no request is under way.
+
+        A server that runs reads them in place, in a second. If it cannot, it is stopped, and `ensure` starts it anew.
+
+        Args:
+            folder: Folder of a model that differs in its weights alone; it must stay there while it is served.
+
+        Raises:
+            InputError: The server is the user's own.
+        """
+        if self.model.base_url:
+            raise InputError(
+                f"model {self.model.name!r}: the server at {self.base_url} is yours and cannot be given tuned weights; "
+                "name the model by `path` or `hub`"
+            )
+        with self._lock:
+            self.folder = folder
+            if self._process and not self._reload(folder):
+                self._stop()
+
     def stop(self) -> None:
         """Ends the server and all its processes; a server of the user's is left alone."""
         with self._lock:
@@ -159,14 +184,31 @@ class Server:
         """Returns whether the vLLM server runs and says that it is well."""
         if self._process is None or self._process.poll() is not None:
             return False
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=60)
         try:
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
-        except OSError:
+            return self._put("GET", "/health", timeout=60)[0] == 200
+        except (OSError, http.client.HTTPException):
             return False
+
+    def _put(self, verb: str, path: str, body: str = "", timeout: float = START_SECONDS) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(HOST, self._port, timeout=timeout)
+        try:
+            connection.request(verb, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
         finally:
             connection.close()
+
+    def _reload(self, folder: Path) -> bool:
+        """Makes the running server read weights in place; returns whether it did."""
+        call = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
+        try:
+            if self._put("POST", "/collective_rpc", json.dumps(call))[0] != 200:
+                return False
+            # What is remembered of prompts was computed with the weights before.
+            status, answer = self._put("POST", "/reset_prefix_cache")
+            return status == 200 and json.loads(answer) == {"success": True}
+        except (OSError, ValueError, http.client.HTTPException):
+            return False
 
     def _start(self) -> None:
         if self.model.base_url:
@@ -175,7 +217,7 @@ class Server:
         if self._process and self._process.poll() is None:
             return
         self._port = _check_port(self._wanted_port)
-        command, variables = command_line(self.model, self._port)
+        command, variables = command_line(self.model, self._port, self.folder)
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.log.open("ab") as log:
@@ -247,19 +289,20 @@ class Server:
             )
 
 
-def command_line(model: Model, port: int) -> tuple[list[str], dict[str, str]]:
+def command_line(model: Model, port: int, folder: Path | None = None) -> tuple[list[str], dict[str, str]]:
     """Returns vLLM's command line and environment variables for a model.
 
     Args:
         model: The model; its weights are on this machine.
         port: Port to listen on.
+        folder: Folder of its weights, which the server can be told to replace; None: the model's own, for good.
 
     Raises:
         InputError: vLLM's environment or the model is not set up.
     """
     command = [
         str(environment.python()), "-I", "-c", API_SERVER,
-        "--model", str(weights.require(model)), "--served-model-name", model.name,
+        "--model", str(folder or weights.require(model)), "--served-model-name", model.name,
         "--host", HOST, "--port", str(port), "--max-model-len", str(model.context),
         # Sampling is what the request says, whatever the model's folder recommends.
         "--generation-config", "vllm",
@@ -268,6 +311,9 @@ def command_line(model: Model, port: int) -> tuple[list[str], dict[str, str]]:
     ]  # fmt: skip
     variables = environment.clean_environment()
     variables |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if folder:
+        # Only with this does the server offer to reload weights; it listens on this machine alone.
+        variables["VLLM_SERVER_DEV_MODE"] = "1"
     if environment.device() == "cpu":
         command += [*CPU_FLAGS, "--max-num-batched-tokens", str(max(model.context, PREFILL))]
         variables = CPU_VARIABLES | variables

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,6 +59,18 @@ class Tuner:
         """
         return self._ask("distribution", state, prompt, sampling)
 
+    def save(self, state: Path, folder: Path) -> None:
+        """Writes the tuned model of a state, adapters merged, as a folder that can be served.
+
+        Args:
+            state: The state.
+            folder: The folder; it is made.
+
+        Raises:
+            InputError: The folder cannot be written, or the process failed.
+        """
+        self._ask("save", state, folder)
+
     def score(self, prompt: str | Sequence[int], sampling: Sampling = Sampling(), free: bool = False) -> Scores:
         """Scores all texts of the space under the untuned model, in the order of its `enumerate()`.
 
@@ -73,15 +86,16 @@ class Tuner:
         return self._ask("score", prompt if isinstance(prompt, str) else [int(t) for t in prompt], sampling, free)
 
     def close(self) -> None:
-        """Ends the process."""
-        if self._process is None:
+        """Ends the process, also while it works."""
+        process, self._process = self._process, None
+        if process is None:
             return
-        for pipe in (self._process.stdin, self._process.stdout):
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
             if pipe:
-                pipe.close()
-        self._process.kill()
-        self._process.wait()
-        self._process = None
+                with suppress(OSError):
+                    pipe.close()
         if self._log:
             self._log.unlink(missing_ok=True)
 
@@ -101,6 +115,8 @@ class Tuner:
         handle, name = tempfile.mkstemp(prefix=f"tuner-{self._model.name}-", suffix=".log", dir=log)
         self._log = Path(name)
         variables = environment.clean_environment() | {"OMP_NUM_THREADS": str(self._threads), "HF_HUB_OFFLINE": "1"}
+        # What the forward pass frees, the backward pass, in another thread, can use: a quarter less memory.
+        variables["MALLOC_ARENA_MAX"] = "1"
         with os.fdopen(handle, "wb") as file:
             return subprocess.Popen(
                 [environment.python(), "-I", "-c", START, Path(__file__).parents[2], str(self._threads)],

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.effects import Sampling, Tune, Tuned, Tuning
-from bench.generator import Distribution
+from bench.generator import Distribution, less_likely
 from bench.llm.exact_scoring import Scores, canonical_tokens, check, prompt_tokens, trie_scores
 from bench.llm.token_trie import TokenTrie
 from surrogates.errors import InputError
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ADAPTER = "default"
+
+RESUMABLE = "free space and run again: what is journalled is kept"
 
 
 class TunableModel:
@@ -82,6 +84,25 @@ class TunableModel:
         check(model, prompt, self._trie)
         return trie_scores(model, DynamicCache(), prompt, self._trie, sampling, free)
 
+    def save(self, state: Path, folder: Path) -> None:
+        """Writes the tuned model of a state as a model's folder.
+
+        Raises:
+            InputError: The folder cannot be written, or the state has adapters of embeddings.
+        """
+        from peft.tuners.lora import LoraLayer
+        from safetensors import SafetensorError
+
+        merged, base = self._merge(state), self._wrapped.get_base_model()
+        if any(isinstance(layer, LoraLayer) for layer in (base.get_input_embeddings(), base.get_output_embeddings())):
+            # A server that is given new weights in place keeps its old output layer where that shares them.
+            raise InputError("tuned embeddings cannot be served; leave them out of tuning.modules")
+        try:
+            merged.save_pretrained(folder)
+            self._tokenizer.save_pretrained(folder)
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{folder}: {error}; {RESUMABLE}") from error
+
     def _merge(self, state: Path | None) -> Any:
         """Returns the model with the adapters of a state merged into a copy of its weights."""
         if state is None and self._wrapped is None:
@@ -114,28 +135,29 @@ class TunableModel:
             return Tuned((), (), "the weights must be finite and at least 0, not all 0")
         tokens = self._prompt(prompt)
         self._merged = None
-        if state is None or effect.anew:
-            self._wrap(tuning)
-            self._reset(seed)
-        else:
-            self._load(state, tuning)
         held = self._find(effect.held_out)
+        self._start(state, tuning, seed)
         before = self._log_likelihoods(tokens, held, tuning)
+        if effect.anew:
+            self._start(None, tuning, seed)
         parameters = [p for p in self._wrapped.parameters() if p.requires_grad]
         old = [p.detach().clone() for p in parameters]
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # of dropout
             losses = self._descend(tokens, rows, weights, tuning, parameters, np.random.default_rng(seed))
-        finite = np.isfinite(losses).all() and all(bool(torch.isfinite(p).all()) for p in parameters)
-        if not finite:
-            return Tuned(tuple(losses), (), f"the loss is not finite after {len(losses)} steps; the step was undone")
         with torch.no_grad():
             for p, before_tuning in zip(parameters, old, strict=True):
                 p.lerp_(before_tuning, effect.keep)
+        last = self._log_likelihoods(tokens, rows[: tuning.batch or 8], tuning)
+        if not (np.isfinite(losses).all() and np.isfinite(last).all()):
+            return Tuned(tuple(losses), (), f"the loss is not finite after {len(losses)} steps; undone")
         after = self._log_likelihoods(tokens, held, tuning)
+        pairs = tuple(zip(before, after, strict=True))
+        if worse := less_likely(pairs):
+            return Tuned(tuple(losses), pairs, worse)
         adapters = {k: v.contiguous() for k, v in sorted(get_peft_model_state_dict(self._wrapped).items())}
         _write(out, save(adapters, metadata={"tuning": json.dumps(asdict(tuning), sort_keys=True)}))
-        return Tuned(tuple(losses), tuple(zip(before, after, strict=True)))
+        return Tuned(tuple(losses), pairs)
 
     def _descend(
         self,
@@ -250,6 +272,14 @@ class TunableModel:
                 if isinstance(module, LoraLayer):
                     module.reset_lora_parameters(ADAPTER, True)
 
+    def _start(self, state: Path | None, tuning: Tuning, seed: int) -> None:
+        """Puts the adapters into a state, or into that of an untuned model."""
+        if state is not None:
+            self._load(state, tuning)
+        else:
+            self._wrap(tuning)
+            self._reset(seed)
+
     def _load(self, state: Path, tuning: Tuning) -> None:
         from peft import set_peft_model_state_dict
         from safetensors.torch import load_file
@@ -270,7 +300,7 @@ def _write(out: Path, data: bytes) -> None:
         out.write_bytes(data)
     except OSError as error:
         out.unlink(missing_ok=True)
-        raise InputError(f"{out}: {error.strerror}; free space and run again: what is journalled is kept") from error
+        raise InputError(f"{out}: {error.strerror}; {RESUMABLE}") from error
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A server of SmolLM2 that the tests of this folder share."""
+"""A server of SmolLM2, and a decoder that is tuned, which the tests of this folder share."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from bench.effects import Sampling
 from bench.llm import environment, models, weights
 from bench.llm.client import Client, Reply, Request
 from bench.llm.serving import Server
+from bench.llm.tuner import Tuner
 from surrogates.spaces import spaces
 
 
@@ -79,3 +80,10 @@ def members() -> Callable[[int], list[int]]:
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def tuner(setup_done: None) -> Iterator[Tuner]:
+    """Tunes the decoder of a space of 3,256 architectures."""
+    with Tuner(models.get("decoder"), spaces.get("trans_nas_bench_101_macro"), threads=1) as running:
+        yield running
