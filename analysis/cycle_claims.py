@@ -97,7 +97,7 @@ def _never_falls(
         return None
     return expected_quality.test(
         values, rng, exact=True, quantity=quantity, gains=series(rows, "gain")[:, :-1],
-        thresholds=series(rows, "threshold"), tests=tests,
+        thresholds=series(rows, "threshold"), tests=tests, raw=True,
     )  # fmt: skip
 
 

@@ -67,11 +67,13 @@ class Series:
         values: Shape (seeds, cycles), NaN where there is none.
         gains: Δ of each step, shape (seeds, cycles - 1); None: not measured.
         thresholds: τ of each cycle, shape (seeds, cycles) or (cycles,); None: not recorded.
+        raw: Whether values are known to be of each cycle's own generator.
     """
 
     values: Floats
     gains: Floats | None
     thresholds: Floats | None
+    raw: bool = False
 
 
 def raw_series(sample: Series) -> Evidence:
@@ -80,6 +82,8 @@ def raw_series(sample: Series) -> Evidence:
     A best-so-far stands still and then rises again, and never falls: a series of which no step is down and an exact tie
     comes before a rise is taken for one. The assumption fails when more than half of the seeds look so.
     """
+    if sample.raw:
+        return Evidence("raw series", True, f"of each cycle's own generator, n = {len(sample.values)}")
     looks = 0
     for row in sample.values:
         steps = np.diff(row[~np.isnan(row)])
@@ -209,6 +213,7 @@ def test(
     others: Sequence[ArrayLike] = (),
     margin: float = MARGIN,
     tests: int = 1,
+    raw: bool = False,
 ) -> ExpectedQuality:
     """Tests whether a series never falls, by the rule that the module's docstring states.
 
@@ -224,6 +229,7 @@ def test(
             steps.
         margin: Smallest fall that matters, > 0.
         tests: Verdicts on exact values that are given together; the level of the rise is divided by it (Bonferroni).
+        raw: Whether values are known to be of each cycle's own generator; else their looks decide.
 
     Raises:
         ValueError: Wrong shapes, values outside [0, 1], no seed with two successive cycles, or a margin that is not
@@ -235,7 +241,7 @@ def test(
     steps = np.diff(x, axis=1)
     if np.isnan(steps).all():
         raise ValueError("values must hold two successive cycles of some seed")
-    sample = Series(x, _matching(gains, steps.shape, "gains"), _tau(thresholds, x.shape))
+    sample = Series(x, _matching(gains, steps.shape, "gains"), _tau(thresholds, x.shape), raw)
     evidence = tuple(assumption.check(sample) for assumption in CLAIM.assumptions)
     failed = [e.name for e in evidence if not e.holds]
 

@@ -186,3 +186,9 @@ def test_verdicts_on_exact_values_that_are_given_together_share_the_level():
     values = 0.5 + np.stack([np.zeros(5), np.full(5, -0.01), rises], axis=1)
     levels = [claim.test(values, np.random.default_rng(0), exact=True, tests=n).level for n in (1, 3)]
     assert levels == ["direction", "refuted"]
+
+
+def test_a_series_that_stood_still_is_raw_where_that_is_known():
+    values = np.array([[0.1, 0.1, 0.3], [0.1, 0.2, 0.2], [0.2, 0.2, 0.4]])
+    looks, known = (claim.test(values, np.random.default_rng(0), exact=True, raw=raw) for raw in (False, True))
+    assert (looks.level, known.level) == ("vacuous", "confirmed")
