@@ -126,12 +126,12 @@ def certificates(cycles: Cycles) -> pd.DataFrame:
 
     Columns: `method`, `benchmark`, `task`; `steps` with an exact Δ; `rose`: share of them with Δ > 0, with its 95%
     interval over steps of all seeds (`rose_low`, `rose_high`; steps of a seed are not independent, so it is
-    approximate); `fell`: steps with Δ < 0; `holds`: steps in which C_{t+1} >= C_t e^Δ; `tightness`: median of
-    C_{t+1} / (C_t e^Δ) over the steps with finite Δ; `mass_fell`: share of steps in which C fell, likewise with its
-    interval; `quality_fell`: the same of E[q]; `mass_fell_though`, `quality_fell_though`: in how many of these Δ >= 0;
-    `estimated`: steps with enough held-out elites for an interval of Δ; `covered`: share of these whose 95% interval
-    holds the exact Δ, with its interval; `certified`: how many were certified to rise; `wrongly`: certified although
-    Δ <= 0.
+    approximate); `fell`: steps with Δ < 0; `holds`: steps in which p_{t+1}(E) >= C_t e^Δ; `tightness`: median of
+    p_{t+1}(E) / (C_t e^Δ) over the steps with finite Δ; `mass_fell`: share of steps in which the mass of the cycle's
+    elites fell, likewise with its interval; `quality_fell`: the same of E[q]; `mass_fell_though`,
+    `quality_fell_though`: in how many of these Δ >= 0; `estimated`: steps with enough held-out elites for an interval
+    of Δ; `covered`: share of these whose 95% interval holds the exact Δ, with its interval; `certified`: how many were
+    certified to rise; `wrongly`: certified although Δ <= 0.
     """
     rows = []
     estimates = dict(list(cycles.held_out.groupby(["run", "cycle"])["log_ratio"]))
@@ -141,7 +141,7 @@ def certificates(cycles: Cycles) -> pd.DataFrame:
             continue
         indexed = group.set_index(["seed", "cycle"])
         following = indexed.loc[list(zip(steps["seed"], steps["cycle"] + 1, strict=True))]
-        after, mass, gain = following["mass"].to_numpy(), steps["mass"].to_numpy(), steps["gain"].to_numpy()
+        after, mass, gain = (steps[name].to_numpy() for name in ("mass_after", "mass", "gain"))
         finite = np.isfinite(gain)
         row: dict[str, Any] = dict(zip(("method", "benchmark", "task"), key, strict=True))
         row["steps"] = len(steps)
@@ -149,8 +149,8 @@ def certificates(cycles: Cycles) -> pd.DataFrame:
         row["fell"] = int((gain < 0).sum())
         row["holds"] = int((after >= mass * np.exp(gain) * (1 - TOLERANCE)).sum())
         row["tightness"] = float(np.median(steps["tightness"][finite])) if finite.any() else np.nan
-        for name in ("mass", "quality"):
-            below = following[name].to_numpy() < steps[name].to_numpy() * (1 - TOLERANCE)
+        for name, reached in (("mass", after), ("quality", following["quality"].to_numpy())):
+            below = reached < steps[name].to_numpy() * (1 - TOLERANCE)
             row |= share(f"{name}_fell", int(below.sum()), len(steps))
             row[f"{name}_fell_though"] = int((below & (gain >= 0)).sum())
         covered = certified = wrongly = n = 0

@@ -39,7 +39,8 @@ class Cycles(NamedTuple):
             `threshold` (τ); `quality` (E_t[q]); `mass` (C_t); `entropy` of p_t in nats; `distance`: mean share of the
             decisions in which the canonical graphs of two independent draws differ; `model_mass` and `model_entropy`:
             the same of p_θ, before temperature, top-k and top-p; `distinct`: share of the candidates that differ.
-            Of the step that follows: `gain` (Δ, -inf where p_{t+1} lacks elites); `tightness` C_{t+1} / (C_t e^Δ);
+            Of the step that follows, with the elites of this cycle: `gain` (Δ, -inf where p_{t+1} lacks elites);
+            `mass_after` p_{t+1}(E), which is C_{t+1} if τ is fixed; `tightness`, that divided by C_t e^Δ;
             `target_distance`: Jensen-Shannon divergence of p_{t+1} from p_t(.|E) in nats; `before` and `after`:
             KL(p̂ || p_θ) in nats of the cycle's elites that were not held out; `least`: the least that independent
             categoricals reach (runs without a model only); `corpus`: texts tuned on; `foreign`: those of them that are
@@ -244,10 +245,12 @@ def _between(now: _Step, following: _Step, problem: _Problem, mass: float, categ
     if mass > 0:
         target = np.where(elite, p, 0.0) / mass
         drawn = target > 0
-        with np.errstate(divide="ignore"):
+        reached = float(after[elite].sum())
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             gain = float(target[drawn] @ (np.log(after[drawn]) - np.log(p[drawn])))
-            found["tightness"] = float(np.divide(after[elite].sum(), mass * np.exp(gain)))
-        found |= {"gain": gain, "target_distance": float(jensen_shannon(target, after))}
+            tightness = float(np.divide(reached, mass * np.exp(gain)))
+        found |= {"gain": gain, "mass_after": reached, "tightness": tightness}
+        found |= {"target_distance": float(jensen_shannon(target, after))}
     if now.kept:
         own = entropy(np.array(list(Counter(now.kept).values())) / len(now.kept))
         logs = {"before": now.log_p, "after": following.log_p}
