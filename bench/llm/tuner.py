@@ -131,7 +131,7 @@ class Tuner:
             pickle.dump((name, arguments), self._process.stdin)
             self._process.stdin.flush()
             good, answer = pickle.load(self._process.stdout)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:  # ValueError: closed meanwhile
             assert self._log is not None
             log, self._log = self._log, None
             self.close()
