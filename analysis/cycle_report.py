@@ -81,8 +81,9 @@ def _distributions(found: Cycles, study: Study) -> Section:
     if len(labels) <= SHOWN:
         for column, (name, axis, words) in FIGURES.items():
             panels = [
-                (Small(f"{b} / {t}", "cycle t", axis, _traces(rows, column)), _told(rows, column))
+                (Small(f"{b} / {t}", "cycle t", axis, traces), _told(traces, column))
                 for (b, t), rows in found.table.groupby(["benchmark", "task"], sort=False)
+                for traces in (_traces(rows, column),)
             ]
             caption = f"{words}: mean with {INTERVAL}; {_seeds(found.table)}"
             drawing = Drawing(name, caption, lambda p, legend: figures.small_multiples(p, study.look, legend=legend),
@@ -120,8 +121,8 @@ def _traces(rows: pd.DataFrame, column: str) -> list[Trace]:
     return traces
 
 
-def _told(rows: pd.DataFrame, column: str) -> str:
-    ends = [f"{t.label} from {t.y[0]:.3g} to {t.y[-1]:.3g}" for t in _traces(rows, column)]
+def _told(traces: Sequence[Trace], column: str) -> str:
+    ends = [f"{t.label} from {t.y[0]:.3g} to {t.y[-1]:.3g}" for t in traces]
     return f"{column.replace('_', ' ')}: {'; '.join(ends)}."
 
 

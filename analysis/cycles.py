@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench import journal
-from bench.methods.cross_entropy import elite_threshold
+from bench.methods.cross_entropy import elite_threshold, hold_out
 from surrogates.benchmark import Benchmark
 from surrogates.benchmarks import benchmarks
 from theory.worlds import entropy, expectation, jensen_shannon
@@ -142,7 +142,6 @@ class _Step:
     tokens: int
     threshold: float | None = None
     candidates: list[int] = field(default_factory=list)
-    failed: int = 0
     kept: list[int] = field(default_factory=list)
     held_out: list[int] = field(default_factory=list)
     tune: tuple[list[str], int, float, float, str | None] | None = None
@@ -151,10 +150,10 @@ class _Step:
 def _steps(db: sqlite3.Connection, run: int, problem: _Problem, parameters: dict[str, Any]) -> Iterator[_Step]:
     """Yields the cycles of a run in order, each complete as far as the journal is."""
     draws = db.execute(
-        "SELECT step, prompt, seconds, log_p, sampled FROM draws JOIN distributions ON hash = distribution "
+        "SELECT step, seconds, log_p, sampled FROM draws JOIN distributions ON hash = distribution "
         "WHERE run = ? AND prompt = (SELECT prompt FROM draws WHERE run = ? ORDER BY step LIMIT 1) ORDER BY step",
         (run, run),
-    )
+    ).fetchall()
     tunes = {}
     for step, *lists, seconds, failure in db.execute(
         "SELECT step, texts, losses, tuning, seconds, failure FROM tunes WHERE run = ?", (run,)
@@ -171,25 +170,21 @@ def _steps(db: sqlite3.Connection, run: int, problem: _Problem, parameters: dict
         db.execute("SELECT step, SUM(prompt_tokens + completion_tokens) FROM completions WHERE run = ? GROUP BY step",
                    (run,)).fetchall()
     )  # fmt: skip
-    starts = [step for (step,) in db.execute(
-        "SELECT step FROM draws WHERE run = ? AND prompt = (SELECT prompt FROM draws WHERE run = ? ORDER BY step "
-        "LIMIT 1) ORDER BY step", (run, run))]  # fmt: skip
+    ends = [*(step for step, *_ in draws[1:]), np.inf]
     tau = parameters.get("threshold") if parameters.get("elite") == "fixed" else None
-    for start, end, (_, _, seconds, log_p, sampled) in zip(starts, [*starts[1:], np.inf], draws, strict=True):
+    for (start, seconds, log_p, sampled), end in zip(draws, ends, strict=True):
         within = [step for step in made if start <= step < end]
         first = np.frombuffer(log_p, dtype=np.float32).astype(float)
         second = first if sampled is None else np.frombuffer(sampled, dtype=np.float32).astype(float)
         found = _Step(first, second, seconds, sum(n for step, n in tokens.items() if start <= step < end))
         rows = [(problem.rows.get(a) if a else None, f) for step in within for a, f in made[step]]
         found.candidates = [row for row, failure in rows if row is not None and failure is None]
-        found.failed = len(rows) - len(found.candidates)
         scores = [float(problem.quality[row]) for row in found.candidates]
         tau = elite_threshold(parameters["elite"], tau, parameters["share"], scores)
         found.threshold = tau
         if tau is not None:
             elites = [row for row, q in zip(found.candidates, scores, strict=True) if q >= tau]
-            kept = len(elites) - int(parameters["held_out"] * len(elites))
-            found.kept, found.held_out = elites[:kept], elites[kept:]
+            found.kept, found.held_out = hold_out(elites, parameters["held_out"])
         found.tune = next((tune for step, tune in tunes.items() if start <= step < end), None)
         yield found
 

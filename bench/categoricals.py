@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.effects import Sampling, Tune, Tuned
-from bench.generator import Distribution, less_likely
+from bench.generator import Distribution, corpus_weights, less_likely
 from bench.token_sampling import log_probabilities
 from surrogates.errors import InputError
 from surrogates.space import Space
@@ -37,12 +37,10 @@ class Categoricals:
     def tune(self, state: Path | None, effect: Tune, prompt: str, seed: int, out: Path) -> Tuned:
         """Sets θ to the frequencies of the corpus; see `bench.generator.Generator`."""
         del prompt, seed
-        if not effect.texts:
-            return Tuned((), (), "the corpus is empty")
+        weights = corpus_weights(effect)
+        if isinstance(weights, str):
+            return Tuned((), (), weights)
         corpus = np.array([self._space.parse(text) for text in effect.texts])
-        weights = np.ones(len(corpus)) if effect.weights is None else np.asarray(effect.weights, dtype=float)
-        if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
-            return Tuned((), (), "the weights must be finite and at least 0, not all 0")
         old = self._theta(None if effect.anew else state)
         found = np.array([np.bincount(c, weights, minlength=old.shape[1]) for c in corpus.T]) / weights.sum()
         theta = effect.keep * old + (1 - effect.keep) * found

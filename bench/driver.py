@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -98,7 +98,7 @@ class Driver:
         self._client: Client | None = None
         self._apart = False
         self._generators: asyncio.Queue[Generator] = asyncio.Queue()
-        self._untuned: dict[tuple[str, Sampling], tuple[Distribution, str]] = {}
+        self._untuned: dict[tuple[str, Sampling], tuple[Distribution, _Packed]] = {}
 
     def drive(self, runs: Sequence[Run]) -> dict[str, int]:
         """Drives the runs to their ends; those that ended before are skipped.
@@ -357,7 +357,7 @@ class Driver:
                 todo[question.prompt].append(question)
         for prompt, same in todo.items():
             began = time.monotonic()
-            found, name = await self._distribution(active, prompt, effect.sampling)
+            found, packed = await self._distribution(active, prompt, effect.sampling)
             seconds = time.monotonic() - began
             shares = np.cumsum(np.exp(found.sampled))
             drawn = [np.random.default_rng(q.seed).random() * shares[-1] for q in same]
@@ -366,9 +366,8 @@ class Driver:
                 text = self._text(active.space, tuple(active.space.enumerate()[place].tolist()))
                 tokens = int(found.text_tokens[place])
                 rows.append(question.row(text, found.prompt_tokens, tokens, seconds / len(same), None))
-            log_p, sampled = _bytes(found)
-            draw = DrawRow(active.id, active.step, prompt, active.generator, name, seconds)
-            self._journal.write_draw(draw, log_p, sampled, rows)
+            draw = DrawRow(active.id, active.step, prompt, active.generator, packed.hash, seconds)
+            self._journal.write_draw(draw, packed.log_p, packed.sampled, rows)
             recorded |= {row.position: row for row in rows}
         return [self._known(active, question, recorded[question.position]) for question in questions]
 
@@ -410,16 +409,16 @@ class Driver:
             await asyncio.to_thread(client.server.ensure)
             yield
 
-    async def _distribution(self, active: _Active, prompt: str, sampling: Sampling) -> tuple[Distribution, str]:
-        """Returns a distribution and its hash; that of the untuned generator is computed once for all runs."""
+    async def _distribution(self, active: _Active, prompt: str, sampling: Sampling) -> "tuple[Distribution, _Packed]":
+        """Returns a distribution; that of the untuned generator is computed once for all runs."""
         if active.generator is None and (prompt, sampling) in self._untuned:
             return self._untuned[prompt, sampling]
         async with self._generator() as generator:
             found = await self._generate(generator.distribution, self._state(active), prompt, sampling)
-        named = found, hashlib.sha256(b"".join(part or b"" for part in _bytes(found))).hexdigest()
+        both = found, _packed(found)
         if active.generator is None:
-            self._untuned[prompt, sampling] = named
-        return named
+            self._untuned[prompt, sampling] = both
+        return both
 
     def _state(self, active: _Active) -> Path | None:
         """Returns the file of the run's generator, None for the untuned one."""
@@ -510,10 +509,18 @@ class _Question:
         return CompletionRow(*self._place, *asked, text, prompt_tokens, completion_tokens, seconds, failure)
 
 
-def _bytes(found: Distribution) -> tuple[bytes, bytes | None]:
-    """Returns a distribution as the journal keeps it."""
-    log_p, sampled = (logs.astype(np.float32).tobytes() for logs in (found.log_p, found.sampled))
-    return log_p, None if sampled == log_p else sampled
+class _Packed(NamedTuple):
+    """A distribution as the journal keeps it."""
+
+    hash: str
+    log_p: bytes
+    sampled: bytes | None
+
+
+def _packed(found: Distribution) -> _Packed:
+    log_p, drawn = (logs.astype(np.float32).tobytes() for logs in (found.log_p, found.sampled))
+    sampled = None if drawn == log_p else drawn
+    return _Packed(hashlib.sha256(log_p + (sampled or b"")).hexdigest(), log_p, sampled)
 
 
 @asynccontextmanager

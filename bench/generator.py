@@ -50,6 +50,16 @@ class Generator(Protocol):
         ...
 
 
+def corpus_weights(effect: Tune) -> NDArray[np.float64] | str:
+    """Returns the weight of each text of a corpus, or why it cannot be tuned on."""
+    if not effect.texts:
+        return "the corpus is empty"
+    weights = np.ones(len(effect.texts)) if effect.weights is None else np.asarray(effect.weights, dtype=float)
+    if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
+        return "the weights must be finite and at least 0, not all 0"
+    return weights
+
+
 def less_likely(held_out: Sequence[tuple[float, float]]) -> str | None:
     """Returns why a step is undone: held-out texts became less likely on the mean; None if they did not.
 

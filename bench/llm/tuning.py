@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.effects import Sampling, Tune, Tuned, Tuning
-from bench.generator import Distribution, less_likely
+from bench.generator import Distribution, corpus_weights, less_likely
 from bench.llm.exact_scoring import Scores, canonical_tokens, check, prompt_tokens, trie_scores
 from bench.llm.token_trie import TokenTrie
 from surrogates.errors import InputError
@@ -127,12 +127,10 @@ class TunableModel:
         from peft import get_peft_model_state_dict
         from safetensors.torch import save
 
-        if not effect.texts:
-            return Tuned((), (), "the corpus is empty")
+        weights = corpus_weights(effect)
+        if isinstance(weights, str):
+            return Tuned((), (), weights)
         tuning, rows = effect.tuning, self._find(effect.texts)
-        weights = np.ones(len(rows)) if effect.weights is None else np.asarray(effect.weights, dtype=float)
-        if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
-            return Tuned((), (), "the weights must be finite and at least 0, not all 0")
         tokens = self._prompt(prompt)
         self._merged = None
         held = self._find(effect.held_out)

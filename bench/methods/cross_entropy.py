@@ -1,7 +1,7 @@
 """LLM-NAS as a cross-entropy method."""
 
 from collections.abc import Generator, Sequence
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -29,6 +29,7 @@ Elite = Literal["fixed", "first_share", "share"]
 Novelty = Literal["off", "minhash", "jaccard", "canonical"]
 Share = Annotated[float, Field(gt=0, le=1)]
 Part = Annotated[float, Field(ge=0, lt=1)]
+T = TypeVar("T")
 
 
 class Filter(Protocol):
@@ -110,8 +111,7 @@ def cross_entropy(
         scored = [(space.format(r.arch), r.score * scale) for r in results if r.arch is not None and r.failure is None]
         tau = elite_threshold(elite, tau, share, [q for _, q in scored])
         elites = [(text, q) for text, q in scored if tau is not None and q >= tau]
-        kept = len(elites) - int(held_out * len(elites))
-        elites, fresh = elites[:kept], [text for text, _ in elites[kept:]]
+        elites, fresh = hold_out(elites, held_out)
         chosen = filters[novelty]
         if chosen is not None:
             new = chosen.admit([text for text, _ in elites])
@@ -123,9 +123,9 @@ def cross_entropy(
             "static_prior": static, "random": uniform,
         }  # fmt: skip
         if corpus != "none":
-            texts = [text for text, _ in corpora[corpus]]
+            texts, unseen = ([text for text, _ in part] for part in (corpora[corpus], fresh))
             quality = [q for _, q in corpora[corpus]] if weights == "quality" else None
-            yield from tune(Tune(texts, prompt, quality, fresh, smoothing, not warm_start, tuning))
+            yield from tune(Tune(texts, prompt, quality, unseen, smoothing, not warm_start, tuning))
 
 
 def elite_threshold(elite: Elite, tau: float | None, share: float, scores: Sequence[float]) -> float | None:
@@ -140,6 +140,12 @@ def elite_threshold(elite: Elite, tau: float | None, share: float, scores: Seque
     if scores and (elite == "share" or (elite == "first_share" and tau is None)):
         return sorted(scores, reverse=True)[max(1, round(share * len(scores))) - 1]
     return tau
+
+
+def hold_out(elites: list[T], share: float) -> tuple[list[T], list[T]]:
+    """Returns the elites that are tuned on, and the last ones, a share rounded down, that are held out."""
+    kept = len(elites) - int(share * len(elites))
+    return elites[:kept], elites[kept:]
 
 
 def propose(
