@@ -118,8 +118,7 @@ class _Problem:
     @cached_property
     def rows(self) -> dict[str, int]:
         """The place of each text."""
-        space = self.benchmark.space
-        return {space.format(tuple(arch)): row for row, arch in enumerate(space.enumerate().tolist())}
+        return {text: row for row, text in enumerate(self.benchmark.space.texts)}
 
     def distance(self, p: Floats) -> float:
         """Returns the mean share of decisions in which the canonical graphs of two draws differ."""

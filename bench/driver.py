@@ -24,7 +24,7 @@ from bench.categoricals import Categoricals
 from bench.effects import Answer, Ask, Completion, Effect, Evaluate, Evaluation, Sampling, Tune, Tuned
 from bench.executors import Executor
 from bench.generator import Distribution, Generator
-from bench.journal import CompletionRow, DrawRow, EvaluationRow, Journal, RunRow, TuneRow
+from bench.journal import RESUMABLE, CompletionRow, DrawRow, EvaluationRow, Journal, RunRow, TuneRow
 from bench.llm import environment, weights
 from bench.llm.client import Client, Request
 from bench.llm.models import Model
@@ -481,9 +481,7 @@ class Driver:
                 made = hashlib.file_digest(file, "sha256").hexdigest()
             out.replace(folder / made)
         except OSError as error:
-            raise InputError(
-                f"{out}: {error.strerror or error}; free space and run again: what is journalled is kept"
-            ) from error
+            raise InputError(f"{out}: {error.strerror or error}; {RESUMABLE}") from error
         return answer, made
 
 

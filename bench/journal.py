@@ -84,6 +84,10 @@ CREATE TABLE distributions(
 """
 
 
+RESUMABLE = "free space and run again: what is journalled is kept"
+"""What mends a full disk."""
+
+
 class EvaluationRow(NamedTuple):
     """A row of the table `evaluations`."""
 
@@ -321,9 +325,7 @@ def _explained(path: Path) -> Generator[None, None, None]:
     except sqlite3.OperationalError as error:
         text = str(error)
         if "full" in text or "disk I/O" in text:
-            message = (
-                f"the disk is full or cannot be written ({text}); free space and run again: what is journalled is kept"
-            )
+            message = f"the disk is full or cannot be written ({text}); {RESUMABLE}"
         else:
             message = f"cannot be used ({text}); check that the folder can be written: {os.fspath(path.parent)}"
         raise InputError(f"{path}: {message}") from error

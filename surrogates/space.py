@@ -68,6 +68,11 @@ class Space(ABC):
     def _rows(self) -> dict[Arch, int]:
         return {arch: row for row, arch in enumerate(self._archs)}
 
+    @cached_property
+    def texts(self) -> list[str]:
+        """All architectures as `format` writes them, in the order of `enumerate()`."""
+        return [self.format(arch) for arch in self._archs]
+
     def index(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.int64]:
         """Returns the row of each architecture in `enumerate()`: shape (n,).
 

@@ -41,7 +41,7 @@ START = "import sys; sys.path.append(sys.argv[1]); from bench.llm import decoder
 @cache
 def revision(space: Space) -> str:
     """Returns which decoder a space has: 12 digits of a hash of the recipe and of its texts."""
-    texts = "\n".join(space.format(arch) for arch in map(tuple, space.enumerate().tolist()))
+    texts = "\n".join(space.texts)
     recipe = [RECIPE, STEPS, BATCH, RATE, SEED, BETWEEN, hashlib.sha256(texts.encode()).hexdigest()]
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
 
@@ -62,8 +62,7 @@ def require(space: Space) -> Path:
             shutil.rmtree(part, ignore_errors=True)
             try:
                 part.mkdir(parents=True)
-                texts = [space.format(arch) for arch in map(tuple, space.enumerate().tolist())]
-                (part / "texts.json").write_text(json.dumps(texts))
+                (part / "texts.json").write_text(json.dumps(space.texts))
                 environment.run(
                     [python, "-I", "-c", START, Path(__file__).parents[2], part], cache_dir() / "logs" / "decoder.log",
                     f"the decoder of {space.name} could not be trained",

@@ -102,10 +102,9 @@ class Tuner:
     def _ask(self, name: str, *arguments: object) -> Any:
         if self._process is None:
             folder = decoder.require(self._space) if self._model.decoder else weights.require(self._model)
-            texts = [self._space.format(arch) for arch in map(tuple, self._space.enumerate().tolist())]
             self._process = self._start()
             # A decoder knows one prompt, the empty one.
-            self._put("", str(folder), self._model.chat, texts, "" if self._model.decoder else None)
+            self._put("", str(folder), self._model.chat, self._space.texts, "" if self._model.decoder else None)
         return self._put(name, *arguments)
 
     def _start(self) -> subprocess.Popen[bytes]:

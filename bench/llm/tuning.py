@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bench.effects import Sampling, Tune, Tuned, Tuning
 from bench.generator import Distribution, corpus_weights, less_likely
+from bench.journal import RESUMABLE
 from bench.llm.exact_scoring import Scores, canonical_tokens, check, prompt_tokens, trie_scores
 from bench.llm.token_trie import TokenTrie
 from surrogates.errors import InputError
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ADAPTER = "default"
-
-RESUMABLE = "free space and run again: what is journalled is kept"
 
 
 class TunableModel:

@@ -205,9 +205,7 @@ def test_scores_of_cells_are_those_of_whole_texts_and_of_samples(name: str, setu
     texts = [space.format(tuple(arch)) for arch in archs[(archs[:, [1, 2, 3, 5]] == [1, 4, 3, 2]).all(axis=1)].tolist()]
     checked = np.random.default_rng(3).choice(len(texts), 5, replace=False).tolist()
     prompt = "A cell is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|. Propose one.\n"
-    few = SimpleNamespace(
-        name="some cells", enumerate=lambda: np.arange(len(texts))[:, None], format=lambda a: texts[a[0]]
-    )
+    few = SimpleNamespace(name="some cells", texts=texts)
     with Tuner(model, cast(Space, few)) as tuner:
         found = tuner.score(prompt, Sampling(WARM), free=True)
     asked = json.dumps([str(weights.folder(model)), prompt, model.chat, texts, checked, WARM, DRAWS])
@@ -223,7 +221,7 @@ def test_scores_of_cells_are_those_of_whole_texts_and_of_samples(name: str, setu
 
 @pytest.mark.llm
 def test_a_text_longer_than_the_window_of_the_model_is_refused(setup_done: None):
-    two = SimpleNamespace(name="two", enumerate=lambda: np.arange(2)[:, None], format=lambda a: "|a"[a[0]])
+    two = SimpleNamespace(name="two", texts=["|", "a"])
     with (
         Tuner(models.get("gemma3"), cast(Space, two)) as tuner,
         pytest.raises(InputError, match="513 tokens; exact scores need 512 or fewer"),
