@@ -44,6 +44,9 @@ class Prompt:
     values: dict[str, object] = field(default_factory=dict)
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How tokens are drawn.
@@ -53,12 +56,14 @@ class Sampling:
         top_p: Share of probability kept, in (0, 1]: of the likeliest tokens, as few as have it.
         top_k: Likeliest tokens kept; 0: all.
         max_tokens: Tokens of an answer at most.
+        precision: In which a generator that is tuned computes its exact distribution; a server's is float32.
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     max_tokens: int = 96
+    precision: Precision = "float32"
 
 
 class Completion(NamedTuple):
@@ -94,9 +99,6 @@ class Ask:
 
 Likelihood = Literal["free", "constrained"]
 """The model's own likelihood, over all its tokens; or that among the tokens which the constraint allows."""
-
-
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)

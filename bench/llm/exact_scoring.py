@@ -100,7 +100,7 @@ def trie_scores(
         cache: An empty `DynamicCache`.
         prompt: Tokens before the sequences, one or more.
         trie: The sequences.
-        sampling: How tokens are drawn.
+        sampling: How tokens are drawn, and in which precision the passes are computed; logits are float32 in any case.
         free: Whether to score under the free model, too; several times the work.
         chunk: Nodes in one forward pass.
     """
@@ -112,7 +112,8 @@ def trie_scores(
         head = model.get_output_embeddings().weight
         vocabulary = np.arange(len(head)) if free else np.unique(trie.tokens[1:][wanted[trie.parents[1:]]])
         rows = head if free else head[torch.from_numpy(vocabulary).to(head.device)]
-        for nodes, hidden in _walk(model.base_model, cache, prompt, trie, trie.leading_to(wanted), chunk, head.device):
+        needed, precision = trie.leading_to(wanted), sampling.precision
+        for nodes, hidden in _walk(model.base_model, cache, prompt, trie, needed, chunk, head.device, precision):
             scored = nodes[wanted[nodes]]
             found = hidden[torch.from_numpy(wanted[nodes]).to(head.device)] @ rows.T
             if free:
@@ -127,8 +128,9 @@ def trie_scores(
 
 
 def _walk(
-    decoder: Any, cache: Any, prompt: Sequence[int], trie: TokenTrie, nodes: NDArray[np.int64], chunk: int, device: Any
-) -> "Iterator[tuple[NDArray[np.int64], Tensor]]":
+    decoder: Any, cache: Any, prompt: Sequence[int], trie: TokenTrie, nodes: NDArray[np.int64], chunk: int, device: Any,
+    precision: str,
+) -> "Iterator[tuple[NDArray[np.int64], Tensor]]":  # fmt: skip
     """Yields the nodes in chunks, each with the hidden states after the last layer, shape (nodes, width).
 
     A chunk is one sequence in which each node attends to its ancestors only. In depth-first order, the ancestors that
@@ -137,13 +139,15 @@ def _walk(
     import torch
 
     def forward(tokens: Sequence[int] | NDArray, positions: NDArray, mask: NDArray[np.bool_]) -> "Tensor":
-        return decoder(
-            input_ids=torch.as_tensor(tokens, device=device)[None],
-            position_ids=torch.as_tensor(positions, device=device)[None],
-            attention_mask=torch.as_tensor(mask, device=device)[None, None],
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state[0]
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            output = decoder(
+                input_ids=torch.as_tensor(tokens, device=device)[None],
+                position_ids=torch.as_tensor(positions, device=device)[None],
+                attention_mask=torch.as_tensor(mask, device=device)[None, None],
+                past_key_values=cache,
+                use_cache=True,
+            )
+        return output.last_hidden_state[0].float()
 
     if nodes.size == 0:
         return

@@ -90,12 +90,12 @@ def cross_entropy(
         batch: See there.
         steps: See there.
         likelihood: See there.
-        precision: See there.
+        precision: Of tuning and of the exact distribution.
     """
     space, scale = problem.space, problem.task.scale
     values = {"benchmark": problem.benchmark, "task": problem.task.name, "metric": problem.task.metric}
     prompt = Prompt("cross_entropy", {**values, "text": "", "failure": ""})
-    sampling = Sampling(temperature, top_p, top_k, max_tokens)
+    sampling = Sampling(temperature, top_p, top_k, max_tokens, precision)
     tuning = Tuning(rank, alpha, dropout, modules, learning_rate, epochs, batch, steps, likelihood, precision)
     filters: dict[str, Filter | None] = {
         "off": None,

@@ -208,6 +208,7 @@ def test_scores_of_cells_are_those_of_whole_texts_and_of_samples(name: str, setu
     few = SimpleNamespace(name="some cells", texts=texts)
     with Tuner(model, cast(Space, few)) as tuner:
         found = tuner.score(prompt, Sampling(WARM), free=True)
+        half = tuner.score(prompt, Sampling(WARM, precision="bfloat16"))
     asked = json.dumps([str(weights.folder(model)), prompt, model.chat, texts, checked, WARM, DRAWS])
     said = environment.run([environment.python(), "-I", "-c", WHOLE_TEXTS, asked], tmp_path / "log", "failed")
     _, start, masked, free, counts = json.loads(said.splitlines()[-1])
@@ -215,6 +216,8 @@ def test_scores_of_cells_are_those_of_whole_texts_and_of_samples(name: str, setu
     assert np.exp(found.sampled).sum() == pytest.approx(1, abs=1e-5)
     assert found.free is not None
     np.testing.assert_allclose(found.sampled[checked], masked, atol=2e-4)
+    assert np.exp(half.sampled).sum() == pytest.approx(1, abs=1e-5)
+    assert 0 < np.abs(np.exp(half.sampled) - np.exp(found.sampled)).sum() / 2 < 0.05
     np.testing.assert_allclose(found.free[checked], free, rtol=1e-5)
     assert_frequencies(np.array(counts), found.sampled)
 

@@ -234,7 +234,7 @@ def test_parameters_reach_their_effects(play_tuned):
     sampling = {"temperature": 0.7, "top_k": 3, "top_p": 0.6, "max_tokens": 33}
     played = play_tuned("cross_entropy", 6, smoothing=0.4, **given | sampling)
     assert {(tune.tuning, tune.keep) for tune in played.tunes} == {(tuning, 0.4)}
-    assert {ask.sampling for ask in played.asks} == {Sampling(0.7, 0.6, 3, 33)}
+    assert {ask.sampling for ask in played.asks} == {Sampling(0.7, 0.6, 3, 33, "bfloat16")}
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "exact_ce", "eda"])
