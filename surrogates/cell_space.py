@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogates.space import Arch, Space
+from surrogates.space import Arch, Decision, Space
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """The edges (from, to) in the order of an architecture's operations."""
@@ -20,6 +20,11 @@ class CellSpace(Space):
     """
 
     operations: tuple[str, ...]
+
+    @cached_property
+    def decisions(self) -> tuple[Decision, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The operation of each edge."""
+        return tuple(Decision(f"{source}->{target}", self.operations) for source, target in EDGES)
 
     @cached_property
     def _all(self) -> NDArray[np.int64]:

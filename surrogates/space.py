@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,18 @@ class ArchitectureError(InputError):
     """A text that is no architecture of the space; the message says why."""
 
 
+class Decision(NamedTuple):
+    """One of the decisions that make an architecture.
+
+    Attributes:
+        name: What is decided, e.g. the edge "0->1".
+        options: Name of each value, from 0, without commas.
+    """
+
+    name: str
+    options: tuple[str, ...]
+
+
 class Space(ABC):
     """A finite search space, in which every architecture is a tuple of integers.
 
@@ -25,12 +38,14 @@ class Space(ABC):
         size: Number of architectures.
         description: The space in words, for a reader or a language model: decisions, operations, how one is written.
         grammar: EBNF (the dialect of xgrammar, start rule `root`) of exactly the texts that `format` writes.
+        decisions: What each integer of an architecture decides. Not every combination need be an architecture.
     """
 
     name: str
     size: int
     description: str
     grammar: str
+    decisions: tuple[Decision, ...]
 
     @abstractmethod
     def enumerate(self) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from surrogates.errors import InputError, unknown
-from surrogates.space import Arch, ArchitectureError, Space
+from surrogates.space import Arch, ArchitectureError, Decision, Space
 
 OPERATIONS = ("gat", "gcn", "gin", "cheb", "sage", "arma", "graph", "fc", "skip")
 SKIP = OPERATIONS.index("skip")
@@ -78,6 +78,10 @@ class NasBenchGraph(Space):
         f"An architecture is written as {_FORM}: first the number that each of the layers 1 to 4 reads, "
         "then the operation of each.\n"
         "Example: links=0,0,1,2 ops=gcn,arma,fc,cheb"
+    )
+    decisions = (
+        *(Decision(f"link of layer {layer}", tuple(map(str, range(layer)))) for layer in range(1, 5)),
+        *(Decision(f"operation of layer {layer}", OPERATIONS) for layer in range(1, 5)),
     )
 
     @cached_property

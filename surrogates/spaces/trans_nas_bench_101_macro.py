@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from surrogates.space import Arch, ArchitectureError, Space
+from surrogates.space import Arch, ArchitectureError, Decision, Space
 
 KINDS = (1, 2, 3, 4)
 DOUBLING, HALVING = (2, 4), (3, 4)
@@ -68,6 +68,7 @@ class TransNasBench101Macro(Space):
         "Example: 64-1234-basic"
     )
     grammar = _grammar()
+    decisions = tuple(Decision(f"module {place + 1}", ("no module", *map(str, KINDS))) for place in range(_LONGEST))
 
     @cached_property
     def _all(self) -> NDArray[np.int64]:

@@ -42,6 +42,14 @@ def test_enumerates_each_architecture_once(space, archs):
     assert len(set(archs)) == space.size
 
 
+def test_every_decision_has_named_options(space):
+    assert len({decision.name for decision in space.decisions}) == len(space.decisions)
+    for decision, values in zip(space.decisions, space.enumerate().T, strict=True):
+        assert set(values.tolist()) <= set(range(len(decision.options)))
+        assert len(set(decision.options)) == len(decision.options)
+        assert not any("," in option or "\n" in option or option != option.strip() for option in decision.options)
+
+
 def test_index_is_the_inverse_of_enumerate(space, archs):
     np.testing.assert_array_equal(space.index(archs), np.arange(space.size))
     np.testing.assert_array_equal(space.index(space.enumerate()), np.arange(space.size))
