@@ -21,7 +21,7 @@ import numpy as np
 from bench import manifest
 from bench.budget import Meter
 from bench.categoricals import Categoricals
-from bench.effects import Answer, Ask, Completion, Effect, Evaluate, Evaluation, Sampling, Tune, Tuned
+from bench.effects import Answer, Archive, Ask, Completion, Effect, Evaluate, Evaluation, Note, Sampling, Tune, Tuned
 from bench.executors import Executor
 from bench.generator import Distribution, Generator
 from bench.journal import RESUMABLE, CompletionRow, DrawRow, EvaluationRow, Journal, RunRow, TuneRow
@@ -169,6 +169,11 @@ class Driver:
                             waiting.add(asyncio.create_task(self._ask(run, effect)))
                         case Tune() as effect:
                             waiting.add(asyncio.create_task(self._tune(run, effect)))
+                        case Archive() as effect:
+                            ready.append((run, self._archive(run, effect)))
+                        case Note() as effect:
+                            self._journal.write_note(run.id, run.step, effect.name, effect.text)
+                            ready.append((run, []))
                         case None:
                             ready += [(run, []) for run in islice(following, 1)]
                 if evaluates:
@@ -200,7 +205,7 @@ class Driver:
             return self._end(active, "failed", "".join(traceback.format_exception(error)))
         active.step += 1
         match effect:
-            case Tune():
+            case Tune() | Archive() | Note():
                 return effect
             case Ask():
                 size = len(effect.prompts)
@@ -216,6 +221,20 @@ class Driver:
         self._journal.finish(active.id, status, reason, active.wall_seconds())
         self._ended += 1
         self._failed += status == "failed"
+
+    @staticmethod
+    def _archive(active: _Active, effect: Archive) -> list[Evaluation]:
+        """Returns the architectures with the highest, or lowest, validation scores; of equals, the first listed."""
+        benchmark = active.run.benchmark
+        task = benchmark.task(effect.task, f"{active.run.method.name}.source").name
+        scores = benchmark.scores(task, "validation")
+        order = np.argsort(scores if effect.worst else -scores, kind="stable")[: effect.size]
+        archs = benchmark.space.enumerate()[order].tolist()
+        return [
+            Evaluation(tuple(arch), score, math.nan)
+            for arch, score in zip(archs, scores[order].tolist(), strict=True)
+            if score == score
+        ]
 
     async def _evaluate(self, asked: list[tuple[_Active, Evaluate]]) -> Answered:
         """Answers many runs' `Evaluate` with one question to each benchmark, task and fidelity."""

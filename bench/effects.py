@@ -170,7 +170,35 @@ class Tuned(NamedTuple):
     failure: str | None = None
 
 
-Effect = Evaluate | Ask | Tune
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Asks what is known of a task from before; answered by a list of `Evaluation`. It costs nothing.
+
+    Attributes:
+        task: Task of the run's benchmark: another than the run's own, unless a leak is to be shown.
+        size: Architectures.
+        worst: Whether they are those with the lowest validation scores, worst first, and not the highest, best first.
+    """
+
+    task: str
+    size: int
+    worst: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Tells the report what a method has decided; answered by an empty list.
+
+    Attributes:
+        name: What it is, e.g. "subspace".
+        text: What was decided.
+    """
+
+    name: str
+    text: str
+
+
+Effect = Evaluate | Ask | Tune | Archive | Note
 Answer = list[Evaluation] | list[Completion] | Tuned
 Search = Generator[Effect, Answer, None]
 """A running method: yields effects, receives their answers, is closed when the budget is spent."""
@@ -181,6 +209,11 @@ def evaluate(
 ) -> Generator[Effect, Answer, list[Evaluation]]:
     """Asks for the scores of proposals, in a method: `results = yield from evaluate(archs)`."""
     return (yield Evaluate(list(proposals), fidelity))  # pyright: ignore[reportReturnType]
+
+
+def recall(effect: Archive) -> Generator[Effect, Answer, list[Evaluation]]:
+    """Asks what is known of another task, in a method: `known = yield from recall(Archive(task, 50))`."""
+    return (yield effect)  # pyright: ignore[reportReturnType]
 
 
 def ask(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from surrogates.errors import InputError
 
-SCHEMA = 2
+SCHEMA = 3
 TABLES = """
 CREATE TABLE runs(
     id INTEGER PRIMARY KEY,
@@ -80,6 +80,13 @@ CREATE TABLE distributions(
     hash TEXT PRIMARY KEY,         -- SHA-256 of both arrays
     log_p BLOB NOT NULL,           -- float32 in the order of the space's enumerate(): log p of each architecture
     sampled BLOB                   -- with which each is drawn; NULL: the same
+) WITHOUT ROWID;
+CREATE TABLE notes(
+    run INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    name TEXT NOT NULL,            -- what the method tells of, e.g. "subspace"
+    text TEXT NOT NULL,
+    PRIMARY KEY(run, step)
 ) WITHOUT ROWID;
 """
 
@@ -270,6 +277,11 @@ class Journal:
         """Appends one tuning step."""
         with self.transaction():
             self._db.execute(_insert(TuneRow, "tunes"), row)
+
+    def write_note(self, run: int, step: int, name: str, text: str) -> None:
+        """Enters what a method tells; once told, a replay does not change it."""
+        with self.transaction():
+            self._db.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?, ?)", (run, step, name, text))
 
     def tunes(self, run: int) -> dict[int, TuneRow]:
         """Returns a run's tuning steps by their effect's number."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bench.budget import Budget
-from bench.effects import Evaluate, ask, evaluate
+from bench.effects import Archive, Evaluate, Note, ask, evaluate, recall
 from bench.executors import ProcessPool
 from bench.method import Method
 from bench.study import Run
@@ -207,3 +207,44 @@ def test_a_benchmark_that_breaks_on_one_architecture_fails_that_one_alone(drive,
     drive([a_run(fixed, graph)], Fragile())
     failures = [r[6] for r in rows(tmp_path / "journal.sqlite")]
     assert failures == [None, None, None, "RuntimeError: diverged", None, None]
+
+
+def remembering(problem, rng):
+    best = yield from recall(Archive("citeseer", 3))
+    worst = yield from recall(Archive("citeseer", 2, worst=True))
+    yield Note("best", problem.space.format(best[0].arch))
+    yield from evaluate(e.arch for e in (*best, *worst) if e.arch)
+
+
+def test_an_archive_holds_the_best_or_worst_of_another_task_and_costs_nothing(drive, graph, tmp_path):
+    drive([a_run(remembering, graph, budget=Budget(evaluations=50))])
+    scores = graph.scores("citeseer", "validation")
+    archs = [graph.space.parse(text) for (text,) in rows(tmp_path / "journal.sqlite", "SELECT arch FROM evaluations")]
+    found = scores[graph.space.index(archs)]
+    assert found.tolist() == [*np.sort(scores)[:-4:-1], *np.sort(scores)[:2]]
+    # The evaluations are of the run's own task.
+    told = [v for (v,) in rows(tmp_path / "journal.sqlite", "SELECT validation FROM evaluations")]
+    assert told == graph.query(archs, "cora").validation.tolist()
+
+
+def test_notes_are_journalled_once_also_by_a_run_that_goes_on(drive, graph, tmp_path):
+    run = a_run(remembering, graph, budget=Budget(evaluations=50))
+    drive([run])
+    query = "SELECT run, step, name, text FROM notes"
+    before = rows(tmp_path / "journal.sqlite", query)
+    best = tuple(graph.space.enumerate()[np.argmax(graph.scores("citeseer", "validation"))].tolist())
+    assert before == [(1, 2, "best", graph.space.format(best))]
+    db = sqlite3.connect(tmp_path / "journal.sqlite")
+    with db:
+        db.execute("UPDATE runs SET status = 'running'")
+    db.close()
+    assert drive([run]) == {"skipped": 0, "done": 1, "failed": 0}
+    assert rows(tmp_path / "journal.sqlite", query) == before
+
+
+def test_an_archive_of_no_task_is_an_error_that_names_the_nearest(drive, graph):
+    def lost(problem, rng):
+        yield from recall(Archive("corra", 3))
+
+    with pytest.raises(InputError, match=r"lost\.source.*corra.*cora"):
+        drive([a_run(lost, graph)])

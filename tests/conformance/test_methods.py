@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.effects import Ask, Completion, Evaluate, Evaluation, Tune, Tuned
+from bench.effects import Archive, Ask, Completion, Evaluate, Evaluation, Note, Tune, Tuned
 from bench.llm.prompts import render
 from bench.method import Problem
 from bench.methods import methods
@@ -41,8 +41,10 @@ def play(method, problem, seed, steps=40, answer=None, break_every=0):
                 assert method.tunes
                 reply = Tuned((1.0,), ())
                 continue
-            assert isinstance(effect, Evaluate)
+            assert isinstance(effect, Evaluate | Note | Archive)
             reply = []
+            if not isinstance(effect, Evaluate):
+                continue
             for proposal in effect.proposals:
                 count += 1
                 try:

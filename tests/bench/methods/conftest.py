@@ -1,16 +1,21 @@
 """What the tests of the methods that tune share."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from bench.effects import Ask, Completion, Evaluate, Evaluation, Tune, Tuned
+from bench.effects import Archive, Ask, Completion, Effect, Evaluate, Evaluation, Note, Tune, Tuned
 from bench.method import Problem
 from bench.methods import methods
 from surrogates.benchmark import Benchmark
+from surrogates.benchmarks import benchmarks
+from surrogates.space import Arch
 
+Script = Callable[[str, int], str]
+"""Answers a prompt's template, when it is asked for the n-th time."""
 CellAnswer = Callable[[int], str]
 Judge = Callable[[str], float]
 
@@ -19,7 +24,7 @@ Judge = Callable[[str], float]
 class Played:
     """What a method did: its effects, and, for each of its `Evaluate`s, the texts and their scores (NaN: failed)."""
 
-    effects: list[Ask | Evaluate | Tune] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
     results: list[list[tuple[str, float]]] = field(default_factory=list)
 
     @property
@@ -29,6 +34,11 @@ class Played:
     @property
     def tunes(self) -> list[Tune]:
         return [e for e in self.effects if isinstance(e, Tune)]
+
+    @property
+    def proposed(self) -> list[Arch]:
+        """The architectures that were to be evaluated."""
+        return [a for e in self.effects if isinstance(e, Evaluate) for a in e.proposals if not isinstance(a, str)]
 
     @property
     def kinds(self) -> list[str]:
@@ -78,6 +88,57 @@ def play_tuned(analog: Benchmark) -> Callable[..., Played]:
                         for arch, score in zip(archs, scores, strict=True)
                     ]
                     played.results.append([(space.format(a), s) for a, s in zip(archs, scores, strict=True)])
+        search.close()
+        return played
+
+    return play
+
+
+@pytest.fixture(scope="session")
+def play_transfer() -> Callable[..., Played]:
+    """Drives a method on NAS-Bench-201 by hand until so many evaluations are made.
+
+    The scores of a task can be shifted to other architectures.
+    """
+    cells = benchmarks.get("nas-bench-201")
+    archs = cells.space.enumerate()
+
+    def play(
+        name: str,
+        evaluations: int,
+        say: Script | None = None,
+        task: str = "cifar10",
+        shift: dict[str, int] | None = None,
+        seed: int = 0,
+        **given: object,
+    ) -> Played:
+        method = methods.get(name)
+        problem = Problem(cells.space, cells.task(task), cells.name)
+        search = method.start(problem, np.random.default_rng([seed, 1]), method.complete(given))
+        scores = {t: np.roll(cells.scores(t, "validation"), (shift or {}).get(t, 0)) for t in cells.tasks}
+        played = Played()
+        asked: Counter[str] = Counter()
+        reply = None
+        while len(played.proposed) < evaluations:
+            effect = next(search) if reply is None else search.send(reply)
+            played.effects.append(effect)
+            match effect:
+                case Ask():
+                    assert say
+                    (prompt,) = effect.prompts
+                    reply = [Completion(say(prompt.template, asked[prompt.template]), 9, 9)]
+                    asked[prompt.template] += 1
+                case Archive():
+                    known = scores[effect.task]
+                    order = np.argsort(known if effect.worst else -known, kind="stable")[: effect.size]
+                    reply = [Evaluation(tuple(archs[i].tolist()), float(known[i]), np.nan) for i in order]
+                case Evaluate():
+                    rows = cells.space.index(Played([effect]).proposed)
+                    found = zip(archs[rows].tolist(), scores[task][rows].tolist(), strict=True)
+                    reply = [Evaluation(tuple(arch), score, np.nan) for arch, score in found]
+                case _:
+                    assert isinstance(effect, Note)
+                    reply = []
         search.close()
         return played
 

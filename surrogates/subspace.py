@@ -1,0 +1,170 @@
+"""The part of a space in which each decision has one of the options allowed for it."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from surrogates.errors import InputError
+from surrogates.space import Arch, Space
+
+Allowed = tuple[tuple[int, ...], ...]
+"""The allowed options of each decision, ascending."""
+
+
+class Subspace(Space):
+    """The architectures of a space with allowed options only (Zhou et al. 2025, arXiv:2408.11330, equation 3).
+
+    What is allowed can change while a method searches. An architecture from before, which may now lie outside, is
+    projected before it is mutated: each option that is not allowed is replaced by an allowed one, drawn uniformly.
+
+    Args:
+        space: The whole space.
+        allowed: The allowed options; see `restrict`.
+        project: Whether architectures are projected; if not, only what a mutation changes becomes an allowed option.
+    """
+
+    def __init__(self, space: Space, allowed: Allowed, project: bool = True) -> None:
+        self.whole, self._project = space, project
+        self.name, self.description, self.grammar = space.name, space.description, space.grammar
+        self.decisions = space.decisions
+        self.restrict(allowed)
+
+    def restrict(self, allowed: Allowed) -> None:
+        """Changes what is allowed.
+
+        Raises:
+            InputError: An option does not exist, a decision has none, or no architecture has allowed options alone.
+        """
+        fitting = len(allowed) == len(self.decisions) and all(
+            options and set(options) <= set(range(len(decision.options)))
+            for options, decision in zip(allowed, self.decisions, strict=True)
+        )
+        if not fitting:
+            raise InputError(f"{allowed}: expected one or more options for each decision of {self.name}")
+        self.allowed = allowed
+        self._sets = [frozenset(options) for options in allowed]
+        columns = zip(self.whole.enumerate().T, allowed, strict=True)
+        self._members = np.flatnonzero(np.all([np.isin(column, options) for column, options in columns], axis=0))
+        self.size = self._members.size
+        if not self.size:
+            raise InputError(f"these options make no architecture of {self.name}:\n{format_options(self, allowed)}")
+
+    def __contains__(self, arch: Arch) -> bool:
+        """Returns whether an architecture has allowed options alone."""
+        return all(value in options for value, options in zip(arch, self._sets, strict=True))
+
+    def enumerate(self) -> NDArray[np.int64]:
+        """Returns the architectures in the order of the whole space."""
+        return self.whole.enumerate()[self._members]
+
+    def index(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.int64]:
+        """Returns the row of each architecture in `enumerate()`; raises an `InputError` for one outside."""
+        rows = self.whole.index(archs)
+        if not np.isin(rows, self._members).all():
+            raise InputError(f"an architecture has an option that is not allowed in this part of {self.name}")
+        return np.searchsorted(self._members, rows)
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Draws one architecture uniformly."""
+        row = self._members[rng.integers(self.size)]
+        return tuple(self.whole.enumerate()[row].tolist())
+
+    def project(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Returns the architecture with allowed options in place of the others; a sample where that is none."""
+        projected = tuple(
+            value if value in options else options[rng.integers(len(options))]
+            for value, options in zip(arch, self.allowed, strict=True)
+        )
+        if projected == arch:
+            return arch
+        if not self._listed(projected):
+            try:
+                projected = self.whole.canonical(projected)
+            except InputError:
+                return self.sample(rng)
+        return projected if projected in self and self._listed(projected) else self.sample(rng)
+
+    def _listed(self, arch: Arch) -> bool:
+        try:
+            self.whole.index([arch])
+        except InputError:
+            return False
+        return True
+
+    def neighbours(self, arch: Arch) -> list[Arch]:
+        """Returns the neighbours in the whole space whose changed decisions have allowed options."""
+        return [
+            other
+            for other in self.whole.neighbours(arch)
+            if all(new == old or new in options for new, old, options in zip(other, arch, self._sets, strict=True))
+        ]
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Draws one neighbour of the architecture's projection uniformly; a sample where there is none."""
+        near = self.neighbours(self.project(arch, rng) if self._project else arch)
+        return near[rng.integers(len(near))] if near else self.sample(rng)
+
+    def encode(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.float32]:
+        """Returns the features of the whole space."""
+        return self.whole.encode(archs)
+
+    def format(self, arch: Arch) -> str:
+        """Returns the architecture as the whole space writes it."""
+        return self.whole.format(arch)
+
+    def parse(self, text: str) -> Arch:
+        """Reads an architecture of the whole space."""
+        return self.whole.parse(text)
+
+    def canonical(self, arch: Arch) -> Arch:
+        """Returns the representative in the whole space."""
+        return self.whole.canonical(arch)
+
+
+def everything(space: Space) -> Allowed:
+    """Returns all options of each decision."""
+    return tuple(tuple(range(len(decision.options))) for decision in space.decisions)
+
+
+def options_grammar(space: Space, most: int) -> str:
+    """Returns EBNF (start rule `root`) of the texts that name, for each decision, one to `most` of its options.
+
+    The options are in any order; one that is named twice counts once.
+    """
+    lines, rules = [], []
+    for i, decision in enumerate(space.decisions):
+        lines.append(f'"{decision.name}: " options{i} "\\n"')
+        rules.append(f"options{i} ::= option{i}" + f' (", " option{i}' * (most - 1) + ")?" * (most - 1))
+        rules.append(f"option{i} ::= " + " | ".join(f'"{option}"' for option in decision.options))
+    return "\n".join([f"root ::= {' '.join(lines)}", *rules, ""])
+
+
+def format_options(space: Space, allowed: Allowed) -> str:
+    """Returns the allowed options as text, one line a decision: `0->1: skip_connect, nor_conv_3x3`."""
+    return "".join(
+        f"{decision.name}: {', '.join(decision.options[option] for option in sorted(options))}\n"
+        for decision, options in zip(space.decisions, allowed, strict=True)
+    )
+
+
+def parse_options(space: Space, text: str, most: int | None = None) -> list[tuple[int, ...] | None]:
+    """Reads allowed options from text that may come from anywhere.
+
+    Args:
+        space: The space.
+        text: One line a decision, as `format_options` writes it; what else is in it is passed over.
+        most: Options of a decision at most; None: all of them.
+
+    Returns:
+        The options of each decision, ascending; None where no line names the decision, several do, or its line names
+        no option, too many, or one that does not exist.
+    """
+    found: list[tuple[int, ...] | None] = []
+    for decision in space.decisions:
+        lines = re.findall(rf"^{re.escape(decision.name)}: (.+)$", text, re.MULTILINE)
+        named = {name.strip() for name in lines[0].split(",")} if len(lines) == 1 else set()
+        good = 0 < len(named) <= (most or len(decision.options)) and named <= set(decision.options)
+        found.append(tuple(sorted(map(decision.options.index, named))) if good else None)
+    return found
