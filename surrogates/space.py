@@ -30,8 +30,15 @@ class Decision(NamedTuple):
     options: tuple[str, ...]
 
 
+MOST_LISTED = 1_000_000
+"""The size up to which the architectures of a space can be listed."""
+
+
 class Space(ABC):
     """A finite search space, in which every architecture is a tuple of integers.
+
+    A space of more than `MOST_LISTED` architectures cannot be enumerated: it defines `sample` and `as_array` itself,
+    and `enumerate`, `index` and `texts` raise an `InputError`.
 
     Attributes:
         name: Name of the space, equal to its file's.
@@ -47,9 +54,21 @@ class Space(ABC):
     grammar: str
     decisions: tuple[Decision, ...]
 
-    @abstractmethod
+    @property
+    def enumerable(self) -> bool:
+        """Whether all architectures can be listed."""
+        return self.size <= MOST_LISTED
+
     def enumerate(self) -> NDArray[np.int64]:
-        """Returns all architectures, one a row, in the order of `index`: shape (size, decisions)."""
+        """Returns all architectures, one a row, in the order of `index`: shape (size, decisions).
+
+        Raises:
+            InputError: There are too many.
+        """
+        raise InputError(
+            f"{self.name} has {self.size:.2g} architectures, too many to list (at most {MOST_LISTED:,}); "
+            "what needs the whole space, such as a table, an optimum or an exact distribution, it cannot have"
+        )
 
     @abstractmethod
     def neighbours(self, arch: Arch) -> list[Arch]:
@@ -92,7 +111,7 @@ class Space(ABC):
         """Returns the row of each architecture in `enumerate()`: shape (n,).
 
         Raises:
-            InputError: One of them is not among `enumerate()`.
+            InputError: One of them is not among `enumerate()`, or there are too many.
         """
         if isinstance(archs, np.ndarray):
             archs = [tuple(arch) for arch in np.atleast_2d(archs).tolist()]
@@ -104,6 +123,14 @@ class Space(ABC):
                 f"{what} is no architecture of {self.name}; expected tuples that enumerate() lists, "
                 f"such as {self._archs[0]} (canonical() gives the listed form of an equivalent description)"
             ) from error
+
+    def as_array(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.int64]:
+        """Returns the architectures as an array: shape (n, decisions).
+
+        Raises:
+            InputError: One of them is no architecture of this space.
+        """
+        return self.enumerate()[self.index(archs)]
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draws one architecture uniformly."""
