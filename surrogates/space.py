@@ -1,14 +1,20 @@
 """What every search space offers."""
 
+import ast
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surrogates.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Arch = tuple[int, ...]
 """An architecture: one small integer a decision. Hashable, and comparable only within its space."""
@@ -140,3 +146,36 @@ class Space(ABC):
         """Draws one neighbour uniformly."""
         near = self.neighbours(arch)
         return near[rng.integers(len(near))]
+
+    def build(self, arch: Arch, **options: Any) -> "nn.Module":
+        """Builds the network of an architecture, as published, with new random weights.
+
+        Args:
+            arch: The architecture.
+            options: Keyword arguments of the class `Network` in `surrogates/networks/<name of the space>.py`.
+
+        Raises:
+            InputError: The space has no networks, a package that they need is not installed, or `arch` is no
+                architecture of the space.
+        """
+        self.as_array([arch])
+        if not self._networks:
+            raise InputError(f"{self.name} has scores, but no networks that could be built")
+        try:
+            networks = importlib.import_module(f"surrogates.networks.{self.name}")
+        except ModuleNotFoundError as error:
+            raise InputError(f"networks need the package {error.name}: pip install 'nascent[train]'") from error
+        return networks.Network(arch, **options)
+
+    @property
+    def code(self) -> str:
+        """Source of the class that builds a cell from the list of its operations, as a prompt; "" where none exists."""
+        classes = (part for part in ast.parse(self._networks).body if isinstance(part, ast.ClassDef))
+        cell = next((part for part in classes if part.name == "Cell"), None)
+        return (ast.get_source_segment(self._networks, cell) or "") if cell else ""
+
+    @cached_property
+    def _networks(self) -> str:
+        """Source of the file with the space's networks; read as text, because its import needs PyTorch."""
+        file = files("surrogates.networks") / f"{self.name}.py"
+        return file.read_text(encoding="utf-8") if file.is_file() else ""

@@ -42,14 +42,23 @@ def _grammar() -> str:
 
 
 def _is_below(option: object, options: int) -> bool:
-    return isinstance(option, int | np.integer) and 0 <= option < options
+    return isinstance(option, int | np.integer) and 0 <= int(option) < options
 
 
-def _canonical_cell(cell: Arch) -> Arch:
+def genotype(arch: Arch) -> list[list[list[tuple[str, int]]]]:
+    """Returns, for each cell and each of its nodes, the two operations, by name, with what each reads."""
+    nodes = []
+    for node, (pair, *ops) in zip(NODES * len(CELLS), zip(*[iter(arch)] * 3, strict=True), strict=True):
+        nodes.append([(OPERATIONS[op], source) for op, source in zip(ops, PAIRS[node][pair], strict=True)])
+    return [nodes[: len(NODES)], nodes[len(NODES) :]]
+
+
+def _canonical_cell(nodes: list[list[tuple[str, int]]]) -> Arch:
     """Returns the smallest of the cells that renaming nodes and the sources of `none` leads to."""
-    reads = {}
-    for node, (pair, *ops) in zip(NODES, zip(*[iter(cell)] * 3, strict=True), strict=True):
-        reads[node] = {source: op for source, op in zip(PAIRS[node][pair], ops, strict=True) if op != NONE}
+    reads = {
+        node: {source: OPERATIONS.index(op) for op, source in read if op != OPERATIONS[NONE]}
+        for node, read in zip(NODES, nodes, strict=True)
+    }
     found = []
     for order in permutations(NODES):
         name = {0: 0, 1: 1} | dict(zip(order, NODES, strict=True))
@@ -146,11 +155,8 @@ class Darts(Space):
 
     def format(self, arch: Arch) -> str:
         """Returns the architecture as text, e.g. `normal=sep_conv_3x3~0|skip_connect~1+... reduce=...`."""
-        nodes = []
-        for node, (pair, *ops) in zip(NODES * len(CELLS), zip(*[iter(arch)] * 3, strict=True), strict=True):
-            read = zip(ops, PAIRS[node][pair], strict=True)
-            nodes.append("|".join(f"{OPERATIONS[op]}~{source}" for op, source in read))
-        return f"normal={'+'.join(nodes[:4])} reduce={'+'.join(nodes[4:])}"
+        cells = ("+".join("|".join(f"{op}~{i}" for op, i in node) for node in cell) for cell in genotype(arch))
+        return " ".join(f"{name}={cell}" for name, cell in zip(CELLS, cells, strict=True))
 
     def parse(self, text: str) -> Arch:
         """Reads one architecture; white space around it is allowed.
@@ -190,8 +196,8 @@ class Darts(Space):
         the nodes of a cell are joined in another order only permutes the channels that the next cells read. Nothing
         is simplified further: a node that another passes on unchanged, or that reads nothing, stays.
         """
-        half = len(_OPTIONS) // 2
-        return _canonical_cell(arch[:half]) + _canonical_cell(arch[half:])
+        normal, reduce = map(_canonical_cell, genotype(arch))
+        return normal + reduce
 
 
 darts = Darts()

@@ -1,5 +1,6 @@
 """What every search space must do, those of other packages' entry points included."""
 
+import ast
 import itertools
 
 import numpy as np
@@ -218,6 +219,14 @@ def test_grammar_has_a_root_and_the_description_says_something(space):
     assert space.grammar.startswith("root ::=")
     assert space.grammar.isascii()
     assert len(space.description) > 100
+
+
+def test_code_is_one_short_class_or_nothing(space):
+    assert len(space.code) < 2_500
+    if space.code:
+        (cell,) = ast.parse(space.code).body
+        assert isinstance(cell, ast.ClassDef)
+        assert ast.get_docstring(cell)
 
 
 def test_hostile_texts_are_refused(space, archs, rng):
