@@ -28,12 +28,13 @@ class FactorizedReduce(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
+        self.relu = nn.ReLU()
         self.convs = nn.ModuleList(nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False) for _ in range(2))
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (n, outputs, h / 2, w / 2), rounded up, of (n, inputs, h, w)."""
-        x = x.relu()
+        x = self.relu(x)
         # The padding matters where the resolution is odd only.
         moved = pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
         return self.norm(torch.cat([self.convs[0](x), self.convs[1](moved)], dim=1))

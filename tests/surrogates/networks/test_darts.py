@@ -21,7 +21,7 @@ def test_parameters_of_the_published_architecture_are_the_published_ones():
 @pytest.mark.parametrize("cells", [8, 20])
 def test_cells_at_a_third_and_two_thirds_halve_the_resolution_and_double_the_channels(cells):
     network, shapes = darts.build(darts.parse(V2), channels=4, cells=cells), []
-    for cell in network.cells:
+    for cell in network.get_submodule("cells").children():
         cell.register_forward_hook(lambda cell, read, made: shapes.append(made.shape[1:]))
     network(torch.zeros(1, 3, 32, 32))
     third, two_thirds = cells // 3, 2 * cells // 3

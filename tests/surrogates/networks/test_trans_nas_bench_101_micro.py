@@ -26,7 +26,7 @@ def test_parameters_are_those_of_the_described_network(op, kernel):
 
 def test_encoder_makes_512_channels_of_a_32nd_of_the_resolution():
     network = space.build(space.parse("64-41414-1_02_111"))
-    assert network.encoder(torch.zeros(1, 3, 224, 224)).shape == (1, 512, 7, 7)
+    assert network.get_submodule("encoder")(torch.zeros(1, 3, 224, 224)).shape == (1, 512, 7, 7)
 
 
 def test_cell_adds_up_what_its_nodes_read():
@@ -42,8 +42,8 @@ def test_reduction_reads_all_pixels_once():
     """The first half of the channels reads those of even row and column, the second those of odd ones."""
     reduce = FactorizedReduce(1, 2).eval()
     with torch.no_grad():
-        for conv in reduce.convs:
-            conv.weight.fill_(1)
+        for weight in reduce.convs.parameters():
+            weight.fill_(1)
     x = torch.arange(1.0, 26).reshape(1, 1, 5, 5)
     even, odd = reduce(x)[0] * (1 + reduce.norm.eps) ** 0.5
     torch.testing.assert_close(even, x[0, 0, ::2, ::2])
