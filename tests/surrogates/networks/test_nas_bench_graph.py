@@ -45,7 +45,10 @@ def test_only_the_graph_operations_look_at_the_edges():
 
 
 def test_layers_that_no_other_reads_are_joined():
-    assert small("links=0,0,0,1 ops=gcn,gcn,gcn,gcn").get_submodule("cell")(torch.randn(6, 5), EDGES).shape == (6, 3 * 8)
+    assert small("links=0,0,0,1 ops=gcn,gcn,gcn,gcn").get_submodule("cell")(torch.randn(6, 5), EDGES).shape == (
+        6,
+        3 * 8,
+    )
     assert small("links=0,1,2,3 ops=gcn,gcn,gcn,gcn").get_submodule("cell")(torch.randn(6, 5), EDGES).shape == (6, 8)
 
 
