@@ -128,7 +128,7 @@ class Benchmark(ABC):
             InputError: No such task, or an architecture that is not of `space`.
         """
         self.task(task)
-        self.space.index(archs)
+        self.space.as_array(archs)
         return {}
 
     def task(self, name: str, where: str = "") -> Task:

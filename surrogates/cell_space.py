@@ -53,5 +53,5 @@ class CellSpace(Space):
 
     def encode(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.float32]:
         """Returns one-hot operations, one feature an edge and operation: shape (n, 6 * operations)."""
-        one_hot = np.eye(len(self.operations), dtype=np.float32)[self._all[self.index(archs)]]
+        one_hot = np.eye(len(self.operations), dtype=np.float32)[self.as_array(archs)]
         return one_hot.reshape(-1, len(EDGES) * len(self.operations))

@@ -1,14 +1,20 @@
 """What every search space offers."""
 
+import ast
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from surrogates.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Arch = tuple[int, ...]
 """An architecture: one small integer a decision. Hashable, and comparable only within its space."""
@@ -30,8 +36,15 @@ class Decision(NamedTuple):
     options: tuple[str, ...]
 
 
+MOST_LISTED = 1_000_000
+"""The size up to which the architectures of a space can be listed."""
+
+
 class Space(ABC):
     """A finite search space, in which every architecture is a tuple of integers.
+
+    A space of more than `MOST_LISTED` architectures cannot be enumerated: it defines `sample` and `as_array` itself,
+    and `enumerate`, `index` and `texts` raise an `InputError`.
 
     Attributes:
         name: Name of the space, equal to its file's.
@@ -47,9 +60,21 @@ class Space(ABC):
     grammar: str
     decisions: tuple[Decision, ...]
 
-    @abstractmethod
+    @property
+    def enumerable(self) -> bool:
+        """Whether all architectures can be listed."""
+        return self.size <= MOST_LISTED
+
     def enumerate(self) -> NDArray[np.int64]:
-        """Returns all architectures, one a row, in the order of `index`: shape (size, decisions)."""
+        """Returns all architectures, one a row, in the order of `index`: shape (size, decisions).
+
+        Raises:
+            InputError: There are too many.
+        """
+        raise InputError(
+            f"{self.name} has {self.size:.2g} architectures, too many to list (at most {MOST_LISTED:,}); "
+            "what needs the whole space, such as a table, an optimum or an exact distribution, it cannot have"
+        )
 
     @abstractmethod
     def neighbours(self, arch: Arch) -> list[Arch]:
@@ -92,7 +117,7 @@ class Space(ABC):
         """Returns the row of each architecture in `enumerate()`: shape (n,).
 
         Raises:
-            InputError: One of them is not among `enumerate()`.
+            InputError: One of them is not among `enumerate()`, or there are too many.
         """
         if isinstance(archs, np.ndarray):
             archs = [tuple(arch) for arch in np.atleast_2d(archs).tolist()]
@@ -105,6 +130,14 @@ class Space(ABC):
                 f"such as {self._archs[0]} (canonical() gives the listed form of an equivalent description)"
             ) from error
 
+    def as_array(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.int64]:
+        """Returns the architectures as an array: shape (n, decisions).
+
+        Raises:
+            InputError: One of them is no architecture of this space.
+        """
+        return self.enumerate()[self.index(archs)]
+
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draws one architecture uniformly."""
         return self._archs[rng.integers(self.size)]
@@ -113,3 +146,36 @@ class Space(ABC):
         """Draws one neighbour uniformly."""
         near = self.neighbours(arch)
         return near[rng.integers(len(near))]
+
+    def build(self, arch: Arch, **options: Any) -> "nn.Module":
+        """Builds the network of an architecture, as published, with new random weights.
+
+        Args:
+            arch: The architecture.
+            options: Keyword arguments of the class `Network` in `surrogates/networks/<name of the space>.py`.
+
+        Raises:
+            InputError: The space has no networks, a package that they need is not installed, or `arch` is no
+                architecture of the space.
+        """
+        self.as_array([arch])
+        if not self._networks:
+            raise InputError(f"{self.name} has scores, but no networks that could be built")
+        try:
+            networks = importlib.import_module(f"surrogates.networks.{self.name}")
+        except ModuleNotFoundError as error:
+            raise InputError(f"networks need the package {error.name}: pip install 'nascent[train]'") from error
+        return networks.Network(arch, **options)
+
+    @property
+    def code(self) -> str:
+        """Source of the class that builds a cell from the list of its operations, as a prompt; "" where none exists."""
+        classes = (part for part in ast.parse(self._networks).body if isinstance(part, ast.ClassDef))
+        cell = next((part for part in classes if part.name == "Cell"), None)
+        return (ast.get_source_segment(self._networks, cell) or "") if cell else ""
+
+    @cached_property
+    def _networks(self) -> str:
+        """Source of the file with the space's networks; read as text, because its import needs PyTorch."""
+        file = files("surrogates.networks") / f"{self.name}.py"
+        return file.read_text(encoding="utf-8") if file.is_file() else ""

@@ -191,7 +191,7 @@ class NasBenchGraph(Space):
 
     def encode(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.float32]:
         """Returns one-hot features, shape (n, 45): nine for the links of layers 2 to 4, nine for each operation."""
-        archs = self._all[self.index(archs)]
+        archs = self.as_array(archs)
         links = [np.eye(i + 1, dtype=np.float32)[archs[:, i]] for i in (1, 2, 3)]
         return np.hstack([*links, *(np.eye(len(OPERATIONS), dtype=np.float32)[archs[:, i]] for i in range(4, 8))])
 

@@ -118,7 +118,7 @@ class TransNasBench101Macro(Space):
 
     def encode(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.float32]:
         """Returns one-hot modules, shape (n, 30): five features a place, of which the first means no module."""
-        return np.eye(1 + len(KINDS), dtype=np.float32)[self._all[self.index(archs)]].reshape(-1, 30)
+        return np.eye(1 + len(KINDS), dtype=np.float32)[self.as_array(archs)].reshape(-1, 30)
 
     def format(self, arch: Arch) -> str:
         """Returns the official key, e.g. `64-1234-basic`."""

@@ -53,6 +53,13 @@ def test_every_run_has_its_own_random_numbers(study):
     assert runs[0].sample_seed(1, 2) != runs[0].sample_seed(2, 1)
 
 
+def test_a_method_that_tunes_needs_a_space_that_can_be_listed(study, monkeypatch):
+    monkeypatch.setattr("surrogates.space.MOST_LISTED", 26_205)
+    load(study()).runs()
+    with pytest.raises(InputError, match=r"grid\[0\].methods: eda .* nas_bench_graph.* 2.6e\+04, too many to list"):
+        load(study(GOOD.replace("random_search", "eda"))).runs()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

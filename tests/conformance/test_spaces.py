@@ -1,5 +1,6 @@
 """What every search space must do, those of other packages' entry points included."""
 
+import ast
 import itertools
 
 import numpy as np
@@ -12,6 +13,8 @@ from surrogates.errors import InputError
 from surrogates.space import ArchitectureError, Space
 from surrogates.spaces import spaces
 
+LISTED = [name for name in spaces.names() if spaces.get(name).enumerable]
+
 
 @pytest.fixture(params=spaces.names(), scope="module")
 def space(request: pytest.FixtureRequest) -> Space:
@@ -20,7 +23,21 @@ def space(request: pytest.FixtureRequest) -> Space:
 
 @pytest.fixture(scope="module")
 def archs(space):
-    return [tuple(arch) for arch in space.enumerate().tolist()]
+    """All architectures or, where they cannot be listed, many."""
+    if space.enumerable:
+        return [tuple(arch) for arch in space.enumerate().tolist()]
+    rng = np.random.default_rng(19)
+    return list(dict.fromkeys(space.sample(rng) for _ in range(5_000)))
+
+
+@pytest.fixture(params=LISTED, scope="module")
+def listed(request: pytest.FixtureRequest) -> Space:
+    return spaces.get(request.param)
+
+
+@pytest.fixture(params=[name for name in spaces.names() if name not in LISTED])
+def unlisted(request: pytest.FixtureRequest) -> Space:
+    return spaces.get(request.param)
 
 
 @pytest.fixture
@@ -36,36 +53,53 @@ def test_name_is_the_registered_one(space):
     assert spaces.get(space.name) is space
 
 
-def test_enumerates_each_architecture_once(space, archs):
-    assert space.enumerate().shape == (space.size, len(archs[0]))
-    assert np.issubdtype(space.enumerate().dtype, np.integer)
-    assert len(set(archs)) == space.size
+def test_enumerates_each_architecture_once(listed):
+    archs = listed.enumerate()
+    assert archs.shape == (listed.size, len(listed.decisions))
+    assert np.issubdtype(archs.dtype, np.integer)
+    assert len(np.unique(archs, axis=0)) == listed.size
 
 
-def test_every_decision_has_named_options(space):
+def test_what_needs_all_architectures_is_one_clear_error_where_there_are_too_many(unlisted):
+    arch = unlisted.sample(np.random.default_rng(0))
+    for ask in (unlisted.enumerate, lambda: unlisted.index([arch]), lambda: unlisted.texts):
+        with pytest.raises(InputError, match=f"{unlisted.name} has .* architectures, too many to list"):
+            ask()
+
+
+def test_every_decision_has_named_options(space, archs):
     assert len({decision.name for decision in space.decisions}) == len(space.decisions)
-    for decision, values in zip(space.decisions, space.enumerate().T, strict=True):
+    for decision, values in zip(space.decisions, np.array(archs).T, strict=True):
         assert set(values.tolist()) <= set(range(len(decision.options)))
         assert len(set(decision.options)) == len(decision.options)
         assert not any("," in option or "\n" in option or option != option.strip() for option in decision.options)
 
 
-def test_index_is_the_inverse_of_enumerate(space, archs):
-    np.testing.assert_array_equal(space.index(archs), np.arange(space.size))
-    np.testing.assert_array_equal(space.index(space.enumerate()), np.arange(space.size))
+def test_index_is_the_inverse_of_enumerate(listed):
+    archs = [tuple(arch) for arch in listed.enumerate().tolist()]
+    np.testing.assert_array_equal(listed.index(archs), np.arange(listed.size))
+    np.testing.assert_array_equal(listed.index(listed.enumerate()), np.arange(listed.size))
 
 
-def test_index_keeps_the_order_asked_for(space, archs, rng):
-    rows = rng.integers(space.size, size=500)
-    np.testing.assert_array_equal(space.index([archs[row] for row in rows]), rows)
+def test_index_keeps_the_order_asked_for(listed, rng):
+    rows = rng.integers(listed.size, size=500)
+    np.testing.assert_array_equal(listed.index(listed.enumerate()[rows]), rows)
 
 
-def test_index_of_nothing_is_empty(space, archs):
-    assert space.index([]).shape == (0,)
-    assert space.index(np.empty((0, len(archs[0])), int)).shape == (0,)
+def test_index_of_nothing_is_empty(listed):
+    assert listed.index([]).shape == (0,)
+    assert listed.index(np.empty((0, len(listed.decisions)), int)).shape == (0,)
 
 
-def test_index_refuses_what_is_no_architecture(space, archs):
+def test_array_holds_the_architectures_in_the_order_given(space, archs, rng):
+    chosen = [*some(archs, rng, 50), archs[3], archs[3]]
+    for asked in (chosen, np.array(chosen)):
+        np.testing.assert_array_equal(space.as_array(asked), chosen)
+    assert space.as_array([]).shape == (0, len(space.decisions))
+    assert space.as_array(np.empty((0, len(space.decisions)), int)).shape == (0, len(space.decisions))
+
+
+def test_what_is_no_architecture_is_refused(space, archs):
     arch = archs[-1]
     wrong = [
         arch[:-1],
@@ -80,17 +114,17 @@ def test_index_refuses_what_is_no_architecture(space, archs):
     ]
     for bad in wrong:
         with pytest.raises(InputError, match=space.name):
-            space.index([archs[0], bad])
+            space.as_array([archs[0], bad])
     with pytest.raises(InputError, match=space.name):
-        space.index(np.array([arch[:-1]]))
+        space.as_array(np.array([arch[:-1]]))
     # The total number of decisions is right, the single lengths are not.
     with pytest.raises(InputError, match=space.name):
-        space.index([arch[:-1], (*arch, arch[-1])])
+        space.as_array([arch[:-1], (*arch, arch[-1])])
 
 
 def test_text_of_every_architecture_reads_back(space, archs):
     texts = [space.format(arch) for arch in archs]
-    assert len(set(texts)) == space.size
+    assert len(set(texts)) == len(archs)
     assert [space.parse(text) for text in texts] == archs
 
 
@@ -99,8 +133,13 @@ def test_white_space_around_a_text_is_allowed(space, archs):
 
 
 def test_samples_are_uniform(space, archs, rng):
-    counts = np.bincount(space.index([space.sample(rng) for _ in range(5 * space.size)]), minlength=space.size)
-    assert chisquare(counts).pvalue > 1e-4
+    drawn = [space.sample(rng) for _ in range(5 * len(archs))]
+    if space.enumerable:
+        tables = [np.bincount(space.index(drawn), minlength=space.size)]
+    else:  # of a space of which every combination of options is an architecture
+        options = [len(decision.options) for decision in space.decisions]
+        tables = [np.bincount(values, minlength=n) for values, n in zip(np.array(drawn).T, options, strict=True)]
+    assert all(chisquare(counts).pvalue > 1e-4 for counts in tables if len(counts) > 1)
 
 
 def test_samples_are_reproducible(space):
@@ -123,7 +162,7 @@ def test_neighbours_are_others_each_once_within_the_space(space, archs, rng):
         assert near
         assert arch not in near
         assert len(set(near)) == len(near)
-        space.index(near)
+        space.as_array(near)
 
 
 def test_mutation_draws_neighbours_uniformly(space, archs, rng):
@@ -140,28 +179,39 @@ def test_mutations_are_reproducible(space, archs):
     assert [space.mutate(a, one) for a in archs[:50]] == [space.mutate(a, two) for a in archs[:50]]
 
 
-def test_mutations_lead_everywhere(space, archs):
+def test_mutations_lead_everywhere(listed):
     """No architecture is out of reach from the first."""
-    seen, edge = {archs[0]}, [archs[0]]
+    first = tuple(listed.enumerate()[0].tolist())
+    seen, edge = {first}, [first]
     while edge:
-        edge = [other for arch in edge for other in space.neighbours(arch) if other not in seen]
+        edge = [other for arch in edge for other in listed.neighbours(arch) if other not in seen]
         edge = list(dict.fromkeys(edge))
         seen.update(edge)
-    assert len(seen) == space.size
+    assert len(seen) == listed.size
+
+
+def test_mutations_lead_from_any_architecture_to_any_other(unlisted, rng):
+    """In as many steps as there are decisions, at most."""
+    for _ in range(20):
+        arch, goal = unlisted.sample(rng), unlisted.sample(rng)
+        for _ in unlisted.decisions:
+            near = [arch, *unlisted.neighbours(arch)]
+            arch = min(near, key=lambda other: sum(a != b for a, b in zip(other, goal, strict=True)))
+        assert arch == goal
 
 
 def test_encoding_is_injective_and_float32(space, archs):
     features = space.encode(archs)
     assert features.dtype == np.float32
-    assert features.shape[0] == space.size
-    assert len(np.unique(features, axis=0)) == space.size
+    assert features.shape[0] == len(archs)
+    assert len(np.unique(features, axis=0)) == len(archs)
     np.testing.assert_array_equal(features[[5, 2]], space.encode([archs[5], archs[2]]))
     assert space.encode([]).shape == (0, features.shape[1])
 
 
 def test_canonical_forms_are_their_own(space, archs):
     canonical = [space.canonical(arch) for arch in archs]
-    space.index(canonical)
+    space.as_array(canonical)
     assert all(space.canonical(form) == form for form in set(canonical))
 
 
@@ -169,6 +219,14 @@ def test_grammar_has_a_root_and_the_description_says_something(space):
     assert space.grammar.startswith("root ::=")
     assert space.grammar.isascii()
     assert len(space.description) > 100
+
+
+def test_code_is_one_short_class_or_nothing(space):
+    assert len(space.code) < 2_500
+    if space.code:
+        (cell,) = ast.parse(space.code).body
+        assert isinstance(cell, ast.ClassDef)
+        assert ast.get_docstring(cell)
 
 
 def test_hostile_texts_are_refused(space, archs, rng):
@@ -211,4 +269,4 @@ def test_any_text_is_an_architecture_or_an_architecture_error(name, data):
         arch = space.parse(bad)
     except ArchitectureError:
         return
-    space.index([arch])
+    space.as_array([arch])

@@ -10,6 +10,7 @@ import pytest
 from bench.effects import Sampling
 from bench.llm import decoder, environment
 from bench.llm.tuner import Tuner
+from surrogates.errors import InputError
 from surrogates.spaces import spaces
 
 TOKENS = """
@@ -30,16 +31,24 @@ for path in sys.argv[2:]:
 """
 
 
+LISTED = [name for name in spaces.names() if spaces.get(name).enumerable]
+
+
 def test_each_space_has_a_revision_of_its_own() -> None:
-    found = {decoder.revision(spaces.get(name)) for name in spaces.names()}
-    assert len(found) == len(spaces.names())
+    found = {decoder.revision(spaces.get(name)) for name in LISTED}
+    assert len(found) == len(LISTED)
     assert all(re.fullmatch("[0-9a-f]{12}", revision) for revision in found)
+
+
+def test_a_space_that_cannot_be_listed_has_no_decoder() -> None:
+    with pytest.raises(InputError, match="darts has .* too many to list"):
+        decoder.revision(spaces.get("darts"))
 
 
 @pytest.mark.llm
 def test_tokens_tell_all_texts_of_a_space_apart_and_spell_them(setup_done: None, tmp_path: Path) -> None:
     sizes = {}
-    for name in spaces.names():
+    for name in LISTED:
         space = spaces.get(name)
         texts = [space.format(arch) for arch in map(tuple, space.enumerate().tolist())]
         (tmp_path / name).write_text(json.dumps(texts))

@@ -11,6 +11,7 @@ from surrogates import store
 from surrogates.errors import InputError
 from surrogates.formats import tidy
 from surrogates.formats.tidy import TidyTable, recognise
+from surrogates.spaces.darts import darts
 from surrogates.spaces.nas_bench_201 import nas_bench_201 as space
 from surrogates.store import Column
 
@@ -108,6 +109,7 @@ BAD = [
     ({"fidelity": 1.5}, "row 1: fidelity is 1.5"),
     ({"seed": -1}, "row 1: seed is -1; expected a whole number from 0"),
     ({"space": "nas_bench_20"}, "column space: unknown space 'nas_bench_20'; did you mean 'nas_bench_201'"),
+    ({"space": "darts", "arch": darts.format((0,) * 24)}, "darts has .* too many to list"),
     ({"space": [space.name] * 23 + ["nas_bench_graph"]}, "row 24: space is 'nas_bench_graph'; expected the same"),
     ({"arch": "|none~0|"}, "column arch: .*no cell"),
     ({"arch": space.format(ARCHS[0])}, "row 9: arch is .*expected one score"),

@@ -1,13 +1,14 @@
 import re
 from functools import cache
 
+import numpy as np
 import pytest
 
 from surrogates.spaces import spaces
 
 
-def language(grammar: str) -> set[str]:
-    """All texts of a grammar without repetition, by the EBNF's meaning: literals, names, choices, groups."""
+def language(grammar: str, start: str = "root") -> set[str]:
+    """All texts of a grammar's rule without repetition, by the EBNF's meaning: literals, names, choices, groups."""
     rules = dict(line.split(" ::= ", 1) for line in grammar.strip().splitlines())
 
     def choices(tokens: list[str]) -> set[str]:
@@ -37,7 +38,7 @@ def language(grammar: str) -> set[str]:
         assert not tokens
         return found
 
-    return rule("root")
+    return rule(start)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,15 @@ def language(grammar: str) -> set[str]:
 def test_grammar_describes_exactly_the_texts_that_format_writes(name):
     space = spaces.get(name)
     assert language(space.grammar) == {space.format(tuple(arch)) for arch in space.enumerate().tolist()}
+
+
+def test_grammar_of_darts_joins_the_nodes_that_format_writes():
+    space, rng = spaces.get("darts"), np.random.default_rng(0)
+    assert space.grammar.startswith(
+        'root ::= "normal=" cell " reduce=" cell\ncell ::= node2 "+" node3 "+" node4 "+" node5\n'
+    )
+    written = [space.format(space.sample(rng)).removeprefix("normal=").split(" reduce=") for _ in range(20_000)]
+    for place, node in enumerate((2, 3, 4, 5)):
+        nodes = {cell.split("+")[place] for text in written for cell in text}
+        assert language(space.grammar, f"node{node}") == nodes
+        assert len(nodes) == node * (node - 1) // 2 * 8**2
