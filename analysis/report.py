@@ -8,7 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from analysis import comparison, cycle_report, figures, results, statistics, trajectories
+from analysis import comparison, cycle_report, figures, results, statistics, trajectories, transfer_report
 from analysis.comparison import Headline
 from analysis.figures import Reliability, Row
 from analysis.page import render
@@ -49,22 +49,26 @@ def report(folder: Path) -> Path:
     language = _language(study) if len(study.completions) else None
     claims, verdicts = _claims(study)
     cycles, of_cycles = cycle_report.sections(study)
+    transferred = transfer_report.sections(study)
     setup, described = _budgets(study), Section(tables=[_tasks(study)])
-    for section in (*compared, *([language] if language else []), *cycles, claims, setup, described):
+    asked = [language] if language else []
+    for section in (*compared, *asked, *cycles, *transferred.sections, claims, setup, described):
         study.tell_fitted(section)
         for table in section.tables:
             table.save(folder / "tables")
+    told = transfer_report.headlines(transferred.verdicts)
     page = render(
         "report",
         title=str(made.get("title") or name),
         name=name,
         status=_status(study.every),
         unfinished=_unfinished(study.every),
-        summary=[*headlines, *cycle_report.headlines(of_cycles), *_headlines(verdicts)],
+        summary=[*headlines, *cycle_report.headlines(of_cycles), *told, *_headlines(verdicts)],
         comparison=Section(notes=comparison.reading(study)),
         compared=compared,
         language=language,
         cycles=cycles,
+        transferred=transferred,
         samples=_samples(study),
         claim=CLAIM,
         claims=claims,

@@ -106,6 +106,8 @@ class Study:
             return " ".join([text, *(note for note in told if note not in text)])
 
         def scores(row: "pd.Series[str]") -> str:
+            if row.get("origin") == "published":
+                return "as published"
             named = str(row.get("benchmark", row.get("task", ""))).partition(" / ")[0]
             return kinds.get(named) or " and ".join(sorted({*kinds.values()}))
 

@@ -46,7 +46,7 @@ class Described:
         decisions = self._space.decisions
         lists = [[d.options[value] for d, value in zip(decisions, arch, strict=True)] for arch in archs]
         values: dict[str, object] = {
-            "space": self._space.description, "code": "", "decisions": [d._asdict() for d in decisions],
+            "space": self._space.description, "code": self._space.code, "decisions": [d._asdict() for d in decisions],
             "archs": lists, "patterns": patterns, "principles": self.text, "most": self._options,
         }  # fmt: skip
         return Prompt(template, values)

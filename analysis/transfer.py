@@ -1,0 +1,139 @@
+"""Runs that searched in parts of a space: the parts, the principles that chose them, and how far the runs came."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.sections import Study
+from bench import journal
+from surrogates.benchmark import Benchmark
+from surrogates.benchmarks import benchmarks
+from surrogates.subspace import Allowed, Subspace, parse_options
+
+LABELS = ("run", "label", "benchmark", "task", "method", "method_parameters", "model", "seed")
+TOP = 0.001
+"""Share of the space that counts as its top (Zhou et al. 2025, section "Experiments on NAS201")."""
+
+TRANSLATION = "lapt_translate"
+
+
+class Transfers(NamedTuple):
+    """What was measured; each table has the columns of `LABELS`.
+
+    Attributes:
+        parts: One row a part of the space that a run searched in: `part` from 0, `evaluations` made before, the
+            `allowed` options as text, `size`, `share` of the whole space, `mean` validation score, `density` (share of
+            its architectures that are of the top 0.1% by validation score), `best` (rank of its best architecture in
+            the space, 1 being the optimum).
+        principles: One row a change of principles in words: `part` that they choose, and their `text`.
+        translations: One row an answer of a language model that names allowed options: `decisions`, and `unread`, for
+            how many of them it could not be read.
+    """
+
+    parts: pd.DataFrame
+    principles: pd.DataFrame
+    translations: pd.DataFrame
+
+
+def measure(path: Path, study: Study) -> Transfers:
+    """Measures the parts that the runs of a study searched in.
+
+    Raises:
+        InputError: There is no journal, or it is damaged.
+    """
+    chosen = study.every.set_index("run")
+    parts: list[dict[str, Any]] = []
+    principles: list[dict[str, Any]] = []
+    with journal.read(path) as db:
+        db.execute("BEGIN")
+        noted = "SELECT id, key FROM runs WHERE id IN (SELECT run FROM notes WHERE name = 'subspace') ORDER BY id"
+        for number, key in db.execute(noted).fetchall():
+            if key[:12] not in chosen.index:
+                continue
+            run = chosen.loc[key[:12]]
+            told = {"run": key[:12], **{name: run[name] for name in LABELS[1:]}}
+            own, words = _notes(db, number, benchmarks.get(str(run["benchmark"])), str(run["task"]))
+            parts += [told | row for row in own]
+            principles += [told | row for row in words]
+    translations = []
+    for answer in study.completions[study.completions["template"] == TRANSLATION].itertuples():
+        run = chosen.loc[str(answer.run)]
+        most = int(json.loads(str(run["method_parameters"]))["options"])
+        read = parse_options(benchmarks.get(str(run["benchmark"])).space, str(answer.text), most)
+        told = {"run": answer.run, **{name: run[name] for name in LABELS[1:]}}
+        translations.append(told | {"decisions": len(read), "unread": read.count(None)})
+    return Transfers(*(pd.DataFrame(rows) for rows in (parts, principles, translations)))
+
+
+def _notes(
+    db: sqlite3.Connection, run: int, benchmark: Benchmark, task: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Returns the parts and the principles of a run."""
+    validation = benchmark.scores(task, "validation")
+    top = validation >= benchmark.threshold(task, "validation", TOP)
+    parts: list[dict[str, Any]] = []
+    words: list[dict[str, Any]] = []
+    steps = [step for (step,) in db.execute("SELECT step FROM evaluations WHERE run = ?", (run,))]
+    query = "SELECT step, name, text FROM notes WHERE run = ? ORDER BY step"
+    for step, name, text in db.execute(query, (run,)):
+        if name == "principles":
+            words.append({"part": len(parts), "text": text})
+            continue
+        inside = members(benchmark, text)
+        found = validation[inside]
+        row: dict[str, Any] = {"part": len(parts), "evaluations": sum(other < step for other in steps), "allowed": text}
+        row |= {"size": int(inside.sum()), "share": float(inside.mean()), "mean": float(np.nanmean(found))}
+        best = np.nanmax(found)
+        parts.append(row | {"density": float(top[inside].mean()), "best": int((validation > best).sum()) + 1})
+    return parts, words
+
+
+def members(benchmark: Benchmark, text: str) -> NDArray[np.bool_]:
+    """Returns which architectures of a benchmark's space are in a part, given as `format_options` writes it."""
+    allowed: Allowed = tuple(options or () for options in parse_options(benchmark.space, text))
+    inside = np.zeros(benchmark.space.size, dtype=bool)
+    inside[benchmark.space.index(Subspace(benchmark.space, allowed).enumerate())] = True
+    return inside
+
+
+def concentration(benchmark: Benchmark, task: str, text: str, shares: Sequence[float]) -> NDArray[np.float64]:
+    """Returns, for each share of the whole space's best architectures, the share of a part that is among them."""
+    scores = benchmark.scores(task, "validation")
+    inside = members(benchmark, text)
+    return np.array([(scores[inside] >= benchmark.threshold(task, "validation", share)).mean() for share in shares])
+
+
+def outcomes(study: Study) -> pd.DataFrame:
+    """Measures how soon each compared run found a top architecture, and how good the one is that it returns.
+
+    Returns:
+        One row a run, with the columns of `LABELS`: `made`, its evaluations; `top`, the first evaluation among the top
+        0.1% by validation score (NaN: none was); `archs`, the measure of the paper's table 2: the first evaluation
+        with the optimum of the space, else `top`, else `made`; `accuracy`, the reported score of what the run would
+        have returned then; `rank`, that of the architecture which it returns in the end, among the reported scores of
+        the whole space, 1 being the best.
+    """
+    rows = []
+    runs = study.runs.set_index("run")
+    for run, made in study.incumbents.groupby("run", sort=False):
+        told = runs.loc[str(run)]
+        benchmark, task = benchmarks.get(str(told["benchmark"])), str(told["task"])
+        validation, reported = made["validation"].to_numpy(), made["reported"].to_numpy()
+        if np.isnan(validation).all():
+            continue
+        threshold, optimum = benchmark.threshold(task, "validation", TOP), benchmark.optimum(task, "validation")[1]
+        top, best = (np.flatnonzero(validation >= bound) for bound in (threshold, optimum))
+        archs = int((best if best.size else top)[0]) + 1 if top.size else len(made)
+        every = benchmark.scores(task, benchmark.task(task).reported)
+        rows.append(
+            {"run": run, **{name: told[name] for name in LABELS[1:]}}
+            | {"made": len(made), "top": top[0] + 1 if top.size else np.nan, "archs": archs}
+            | {"accuracy": float(reported[archs - 1]), "rank": int((every > reported[-1]).sum()) + 1}
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,262 @@
+"""The part of a report that is about design principles and the parts of a space that they choose."""
+
+import difflib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis import figures, statistics, transfer, transfer_claims
+from analysis.comparison import Headline
+from analysis.figures import Small, Trace
+from analysis.results import JOURNAL
+from analysis.sections import INTERVALS, Drawing, Exhibit, Section, Study, exhibit
+from analysis.statistics import Estimate
+from analysis.tables import Table
+from analysis.transfer import Transfers
+from analysis.transfer_claims import Judged
+from surrogates.benchmarks import benchmarks
+from theory.trend import means
+
+PUBLISHED_ARCHS = {
+    ("nas-bench-201", "cifar10"): (
+        ("REA", np.nan, 93.92), ("HEBO", 100, 94.34), ("MetaD2A", 100, 94.37), ("TNAS-BO", 29, 94.37),
+        ("LAPT-REA, GPT-4", 4.9, 94.36),
+    ),
+    ("nas-bench-201", "cifar100"): (
+        ("REA", np.nan, 71.84), ("HEBO", 100, 72.62), ("MetaD2A", 100, 73.34), ("TNAS-BO", 59, 73.51),
+        ("LAPT-REA, GPT-4", 8.6, 73.45),
+    ),
+}  # fmt: skip
+"""Table 2 of Zhou et al. 2025: method, "Archs.", test accuracy. REA's number is stated as more than 500."""
+
+PUBLISHED_RANKS = (
+    ("REA", 38.50), ("BONAS", 34.31), ("WeakNAS-T", 35.73), ("Arch-zero", 14.7), ("Arch-Graph", 12.2),
+    ("LAPT-REA, GPT-4", 12.3),
+)  # fmt: skip
+"""Table 3 of Zhou et al. 2025: method, average model rank over the six tasks of TransNAS-Bench-101."""
+
+RANKED = "trans-nas-bench-101-micro"
+SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Shares of the whole space's best architectures at which parts are compared with it."""
+
+SHOWN = 8
+"""Methods that a figure can hold and still be read; with more, the tables tell."""
+
+
+class Diff(NamedTuple):
+    """How principles, and what they allow, changed in one run.
+
+    Attributes:
+        title: Which run.
+        steps: For each part: its heading, and the lines of a diff against the one before.
+    """
+
+    title: str
+    steps: list[tuple[str, list[str]]]
+
+
+class Transferred(NamedTuple):
+    """What a report shows of principles: its sections, the diffs of one run a method, and the verdicts."""
+
+    sections: list[Section]
+    diffs: list[Diff]
+    verdicts: list[Judged]
+
+
+def sections(study: Study) -> Transferred:
+    """Returns what there is to show; nothing of a study whose methods do not choose parts of a space."""
+    found = transfer.measure(study.folder / JOURNAL, study)
+    if found.parts.empty:
+        return Transferred([], [], [])
+    reached = transfer.outcomes(study)
+    verdicts = transfer_claims.judge(reached, study.rng)
+    parts = [_soon(reached, study), _ranks(reached, study), _parts(found, study), _answers(found), _claims(verdicts)]
+    return Transferred([part for part in parts if part.tables], _diffs(found), verdicts)
+
+
+def _soon(reached: pd.DataFrame, study: Study) -> Section:
+    """Returns how many evaluations it takes, beside the paper's table 2."""
+    section = Section("How soon a top architecture is found")
+    rows = []
+    for (benchmark, task), group in reached.groupby(["benchmark", "task"], sort=False):
+        for label, runs in group.groupby("label", sort=False):
+            row: dict[str, object] = {"task": f"{benchmark} / {task}", "method": label, "origin": "measured"}
+            row |= {"runs": len(runs), "evaluations": int(runs["made"].max())}
+            row |= _interval("archs", runs["archs"], study.rng)
+            row |= _interval("top", runs["top"].fillna(runs["made"]), study.rng)
+            row |= _interval("found", runs["top"].notna().astype(float), study.rng)
+            rows.append(row | _interval("score", runs["accuracy"], study.rng))
+        for name, archs, accuracy in PUBLISHED_ARCHS.get((str(benchmark), str(task)), ()):
+            row = {"task": f"{benchmark} / {task}", "method": name, "origin": "published"}
+            rows.append(row | {"archs": archs, "score": accuracy})
+    caption = (
+        "Archs., the measure of table 2 of Zhou et al. 2025: the first evaluation with the optimum of the space, else "
+        "the first among its top 0.1% by validation score, else the budget; top: the latter alone, runs that found "
+        "none counting with their budget; found: the share of runs that did; score: the reported score of what is "
+        f"returned at Archs. Means with {INTERVALS}. Published rows are the paper's: means of 20 runs with GPT-4 on "
+        "the official table; REA's Archs. is stated as more than 500."
+    )
+    frame = pd.DataFrame(rows)
+    frame[["runs", "evaluations"]] = frame[["runs", "evaluations"]].astype("Int64")
+    section.tables.append(Table("archs", caption, frame))
+    return section
+
+
+def _ranks(reached: pd.DataFrame, study: Study) -> Section:
+    """Returns the model ranks and their spread, beside the paper's table 3 and figure 4."""
+    section = Section("Model rank of what is returned")
+    rows = []
+    for label, runs in reached.groupby("label", sort=False):
+        for benchmark, group in runs.groupby("benchmark", sort=False):
+            table = group.pivot(index="seed", columns="task", values="rank")
+            row: dict[str, object] = {"benchmark": benchmark, "method": label, "origin": "measured", "runs": len(group)}
+            row |= {"tasks": table.shape[1], **_estimate("rank", statistics.mean_interval(table, study.rng))}
+            row |= {"median": float(group["rank"].median()), "spread": float(table.std().mean())}
+            rows.append(row)
+    if RANKED in set(reached["benchmark"]):
+        rows += [{"benchmark": RANKED, "method": m, "origin": "published", "rank": r} for m, r in PUBLISHED_RANKS]
+    frame = pd.DataFrame(rows)
+    frame[["runs", "tasks"]] = frame[["runs", "tasks"]].astype("Int64")
+    caption = (
+        "Rank, among the reported scores of the whole space, of the architecture that a run returns (1 is the best): "
+        f"mean over tasks and seeds with {INTERVALS}, median, and spread (standard deviation over seeds, mean over "
+        "tasks). Published rows: average rank of table 3 of Zhou et al. 2025, over six tasks and, for LAPT, 25 runs "
+        "with GPT-4, on the official table, which for segmentation has another metric."
+    )
+    section.tables.append(Table("model_ranks", caption, frame))
+    labels = list(dict.fromkeys(reached["label"]))
+    if len(labels) <= SHOWN:
+        panels = []
+        for (benchmark, task), group in reached.groupby(["benchmark", "task"], sort=False):
+            lines = {label: np.sort(group.loc[group["label"] == label, "rank"].to_numpy()) for label in labels}
+            lines = {label: r for label, r in lines.items() if len(r)}
+            traces = [Trace(label, r, np.arange(1, len(r) + 1) / len(r), (), ()) for label, r in lines.items()]
+            told = "; ".join(f"{label}: median {np.median(r):.0f}" for label, r in lines.items())
+            panels.append((Small(f"{benchmark} / {task}", "model rank", "share of runs", traces), f"{told}."))
+        caption = "Share of runs that return an architecture of this model rank or a better one, logarithmic axes."
+        section.exhibits.append(_drawn("model_ranks", caption, panels, labels, study))
+    return section
+
+
+def _parts(found: Transfers, study: Study) -> Section:
+    """Returns how good the parts are, compared with the whole space."""
+    section = Section("Parts of the space")
+    rows = []
+    for (label, benchmark, task, part), group in found.parts.groupby(
+        ["label", "benchmark", "task", "part"], sort=False
+    ):
+        row: dict[str, object] = {"method": label, "task": f"{benchmark} / {task}", "part": part, "runs": len(group)}
+        for column in ("size", "share", "mean", "density", "best"):
+            row |= _interval(column, group[column].astype(float), study.rng)
+        rows.append(row)
+    caption = (
+        "The parts that the runs searched in, in their order: architectures, share of the whole space, mean validation "
+        "score, density (share of the part that is of the space's top 0.1%; the whole space's is .001), and the rank "
+        f"of the part's best architecture in the space. Means with {INTERVALS}."
+    )
+    section.tables.append(Table("parts", caption, pd.DataFrame(rows)))
+    labels = list(dict.fromkeys(found.parts["label"]))
+    if len(labels) <= SHOWN:
+        panels = []
+        first = found.parts[found.parts["part"] == 0]
+        for (benchmark, task), group in first.groupby(["benchmark", "task"], sort=False):
+            table = benchmarks.get(str(benchmark))
+            traces, told = [], []
+            for label, runs in group.groupby("label", sort=False):
+                curves = np.array([transfer.concentration(table, str(task), t, SHARES) for t in runs["allowed"]])
+                average = means(curves)
+                low, high = average.interval() if len(curves) > 1 else ((), ())
+                traces.append(Trace(str(label), SHARES, average.mean, low, high))
+                told.append(f"{label}: {average.mean[3]:.2g} of the part is of the best 1%")
+            small = Small(f"{benchmark} / {task}", "best share of the space", "share of the part", traces)
+            panels.append((small, f"{'; '.join(told)}."))
+        caption = (
+            "Share of the first part of each run that is among the best x of the whole space, by validation score: "
+            "mean with 95% intervals over seeds (Student's t). The whole space itself would be the diagonal."
+        )
+        section.exhibits.append(_drawn("concentration", caption, panels, labels, study))
+    return section
+
+
+def _drawn(name: str, caption: str, panels: Sequence[tuple[Small, str]], labels: list[str], study: Study) -> Exhibit:
+    def draw(data: Sequence[Small], legend: bool) -> figures.Figure:
+        return figures.small_multiples(data, study.look, log=True, legend=legend)
+
+    return exhibit(Drawing(name, caption, draw, panels, labels), study.folder, study.look)
+
+
+def _answers(found: Transfers) -> Section:
+    """Returns how often a model's answers could not be read."""
+    section = Section("Translations of principles")
+    if found.translations.empty:
+        return section
+    rows = []
+    for (label, benchmark), group in found.translations.groupby(["label", "benchmark"], sort=False):
+        decisions = int(group["decisions"].sum())
+        row: dict[str, object] = {"method": label, "benchmark": benchmark, "answers": len(group)}
+        row |= {"incomplete": int((group["unread"] > 0).sum()), "decisions": decisions}
+        rows.append(row | {"unread": int(group["unread"].sum()), "share": float(group["unread"].sum() / decisions)})
+    caption = (
+        "Answers of the language model that translate principles into allowed options; incomplete: those in which at "
+        "least one decision's line could not be read, which are asked for again and, if that does not help, leave "
+        "that decision all its options; unread: decisions whose line could not be read, and their share."
+    )
+    section.tables.append(Table("translations", caption, pd.DataFrame(rows)))
+    return section
+
+
+def _claims(verdicts: Sequence[Judged]) -> Section:
+    section = Section("The claims of LAPT")
+    section.notes.append(
+        "Each claim is a comparison: confirmed if it holds by a margin that matters (probability of improvement at "
+        "least .56, p < .05 corrected by Holm over all rows), refuted if the other is better or such a margin is "
+        "excluded. The same claims are judged for counted operations, which use no language model: what holds for "
+        "them, too, is not the language model's doing."
+    )
+    rows = []
+    for claim, label, other, outcome in verdicts:
+        row: dict[str, object] = {"claim": claim, "method": label, "compared with": other, "verdict": outcome.level}
+        row |= _estimate("improvement", outcome.improvement) | {"p_holm": outcome.p, "explanation": outcome.explanation}
+        rows.append(row)
+    caption = f"Verdicts; improvement: probability that a run is better than one of the other, with {INTERVALS}."
+    if rows:
+        section.tables.append(Table("transfer_claims", caption, pd.DataFrame(rows)))
+    return section
+
+
+def _diffs(found: Transfers) -> list[Diff]:
+    """Returns the principles of the first run of each method that has some in words, on its first task."""
+    diffs = []
+    if found.principles.empty:
+        return diffs
+    for label, group in found.principles.groupby("label", sort=False):
+        run = group.iloc[0]
+        words = group[group["run"] == run["run"]].set_index("part")["text"]
+        parts = found.parts[found.parts["run"] == run["run"]].set_index("part")
+        before: list[str] = []
+        steps = []
+        for part, row in parts.iterrows():
+            now = [*str(words.get(part, "")).splitlines(), "", *str(row["allowed"]).splitlines()]
+            lines = [line for line in difflib.ndiff(before, now) if not line.startswith("?")]
+            steps.append((f"Part {part}, after {row['evaluations']} evaluations", lines))
+            before = now
+        diffs.append(Diff(f"{label} on {run['benchmark']}/{run['task']}, seed {run['seed']}", steps))
+    return diffs
+
+
+def headlines(verdicts: Sequence[Judged]) -> list[Headline]:
+    """Returns a sentence for each verdict."""
+    return [
+        Headline(outcome.level, f"LAPT's claim, {claim}: {label} against {other}: {outcome.explanation}.")
+        for claim, label, other, outcome in verdicts
+    ]
+
+
+def _interval(name: str, values: "pd.Series[float]", rng: np.random.Generator) -> dict[str, object]:
+    return _estimate(name, statistics.mean_interval(values.to_numpy()[:, None], rng))
+
+
+def _estimate(name: str, estimate: Estimate) -> dict[str, object]:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
