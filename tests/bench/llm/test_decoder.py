@@ -41,7 +41,7 @@ def test_each_space_has_a_revision_of_its_own() -> None:
 
 
 def test_a_space_that_cannot_be_listed_has_no_decoder() -> None:
-    with pytest.raises(InputError, match="darts has .* too many to list"):
+    with pytest.raises(InputError, match=r"darts has .* too many to list"):
         decoder.revision(spaces.get("darts"))
 
 
