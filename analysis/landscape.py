@@ -377,8 +377,9 @@ def _caption(benchmark: Benchmark, text: str) -> str:
     """Returns a caption that says whose scores are shown if no network earned them."""
     if benchmark.kind == "table":
         return text
-    fitted = f"Scores are those of {benchmark.name}, a fitted surrogate, not of trained networks."
-    return " ".join(filter(None, [text, fitted, benchmark.note]))
+    kind = "fitted surrogate" if benchmark.kind == "surrogate" else benchmark.kind
+    told = f"Scores are those of {benchmark.name}, a {kind}, not of trained networks."
+    return " ".join(filter(None, [text, told, benchmark.note]))
 
 
 def _table(benchmark: Benchmark, name: str, caption: str, rows: Sequence[Mapping[str, object]]) -> Table:

@@ -96,11 +96,11 @@ class Study:
         return [note for note in dict.fromkeys(benchmarks.get(b).note for b, _ in self.places) if note]
 
     def tell_fitted(self, section: "Section") -> None:
-        """Says in each figure and table of a section that fitted surrogates answered, and how good they are."""
+        """Says in each figure and table of a section that surrogates or proxies answered, and how good they are."""
         kinds = {benchmark: benchmarks.get(benchmark).kind for benchmark, _ in self.places}
-        if "surrogate" not in kinds.values():
+        told = [benchmarks.get(name).note for name, kind in kinds.items() if kind in ("surrogate", "proxy")]
+        if not told:
             return
-        told = [benchmarks.get(name).note for name, kind in kinds.items() if kind == "surrogate"]
 
         def caption(text: str) -> str:
             return " ".join([text, *(note for note in told if note not in text)])

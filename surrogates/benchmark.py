@@ -77,7 +77,8 @@ class Benchmark(ABC):
     Attributes:
         name: Name of the benchmark.
         version: Declared version of this adapter; raise it when scores change.
-        kind: "table" (exact), "surrogate" (fitted, approximate) or "training" (networks are really trained).
+        kind: "table" (exact), "surrogate" (fitted, approximate), "training" (networks are really trained) or "proxy"
+            (what is computed from untrained networks, which is no accuracy).
         space: The search space.
         tasks: The tasks by name.
         note: What every reader of a figure made from it must know; "" for nothing.
@@ -88,7 +89,7 @@ class Benchmark(ABC):
 
     name: str
     version: str
-    kind: Literal["table", "surrogate", "training"]
+    kind: Literal["table", "surrogate", "training", "proxy"]
     space: Space
     tasks: Mapping[str, Task]
     note: str = ""

@@ -100,6 +100,7 @@ def test_a_query_answers_what_the_benchmark_says(analog, here):
         (["data", "verify", "mine"], "unknown table 'mine'"),
         (["data", "remove", "mine"], "unknown table 'mine'"),
         (["landscape", "analog-nasbnch"], "did you mean 'analog-nasbench'"),
+        (["landscape", "darts-zero-cost"], "darts has 9.1e+18 architectures, too many to list"),
         (["ls", "method"], "methods"),
         (["run", "nowhere.toml"], "unknown study"),
         (["validate", "quikstart"], "did you mean 'quickstart'"),

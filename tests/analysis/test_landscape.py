@@ -55,7 +55,7 @@ class Made(Benchmark):
 
     name, version, note, source = "made", "1", "A note to all readers.", "made for a test"
 
-    def __init__(self, space, scores, kind: Literal["table", "surrogate", "training"] = "table"):
+    def __init__(self, space, scores, kind: Literal["table", "surrogate", "training", "proxy"] = "table"):
         self.space, self.made, self.kind = space, scores, kind
         self.tasks = {name: Task(name, "accuracy", "1", tuple(splits)) for name, splits in scores.items()}
 
@@ -344,7 +344,7 @@ def test_unknown_scores_leave_the_landscape_of_the_scored():
     assert any("Where scores are unknown" in note for part in partly.parts for note in part.notes)
 
 
-def small(kind: Literal["table", "surrogate", "training"] = "table"):
+def small(kind: Literal["table", "surrogate", "training", "proxy"] = "table"):
     first, second = RNG.normal(size=(2, CUBE.size))
     return Made(CUBE, {"a": {"validation": first, "test": first + second}, "b": scores_of(b=second)["b"]}, kind)
 
@@ -374,14 +374,15 @@ def test_the_page_has_all_exhibits_with_their_files(written):
     assert told[-1] == "distances"
 
 
-def test_what_a_surrogate_scores_is_said_to_be_of_one_everywhere():
-    found = landscape.measure(small("surrogate"))
+@pytest.mark.parametrize(("kind", "called"), [("surrogate", "a fitted surrogate"), ("proxy", "a proxy")])
+def test_scores_that_no_trained_network_earned_are_said_to_be_such_everywhere(kind, called):
+    found = landscape.measure(small(kind))
     captions = [drawing.caption for part in found.parts for drawing in part.drawings]
     captions += [t.caption for part in found.parts for t in part.tables]
     assert len(captions) == 12
-    assert all("fitted surrogate" in caption and "A note to all readers." in caption for caption in captions)
-    assert all((t.frame["scores"] == "surrogate").all() for part in found.parts for t in part.tables)
-    assert all(row["kind"] == "surrogate" for row in found.rows())
+    assert all(f"{called}, not of trained" in caption and "A note to all readers." in caption for caption in captions)
+    assert all((t.frame["scores"] == kind).all() for part in found.parts for t in part.tables)
+    assert all(row["kind"] == kind for row in found.rows())
 
 
 def test_rows_are_plain_data_and_the_same_each_time():

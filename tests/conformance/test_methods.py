@@ -23,9 +23,14 @@ PROBLEMS = [
 ]
 
 
+def score(problem, arch):
+    benchmark = benchmarks.get(problem.benchmark)
+    # What is computed from networks takes too long here, and a method cannot tell.
+    return float(sum(arch) if benchmark.kind == "proxy" else benchmark.query([arch], problem.task.name).validation[0])
+
+
 def play(method, problem, seed, steps=40, answer=None, break_every=0):
     """Drives a method by hand; texts are answered by `answer`. Returns the effects."""
-    benchmark = benchmarks.get(problem.benchmark)
     search = method.start(problem, np.random.default_rng(seed), method.complete({}))
     speaker = np.random.default_rng(seed + 1)
     effects, reply, count = [], None, 0
@@ -55,9 +60,7 @@ def play(method, problem, seed, steps=40, answer=None, break_every=0):
                 if break_every and count % break_every == 0:
                     reply.append(Evaluation(arch, np.nan, np.nan, "diverged"))
                 else:
-                    reply.append(
-                        Evaluation(arch, float(benchmark.query([arch], problem.task.name).validation[0]), np.nan)
-                    )
+                    reply.append(Evaluation(arch, score(problem, arch), np.nan))
     except StopIteration:
         pass
     search.close()
@@ -70,7 +73,9 @@ def method(request):
 
 
 @pytest.fixture(params=PROBLEMS, ids=lambda p: p.benchmark)
-def problem(request):
+def problem(request, method):
+    if method.tunes and not request.param.space.enumerable:
+        pytest.skip("a study refuses methods that tune where not all architectures can be listed")
     return request.param
 
 
@@ -92,11 +97,10 @@ def test_other_seeds_give_other_proposals(method, problem):
 
 
 def test_every_proposal_is_a_text_or_an_architecture_of_the_space(method, problem):
-    every = {tuple(a) for a in problem.space.enumerate().tolist()}
     for effect in play(method, problem, 5):
         if isinstance(effect, Evaluate):
             assert effect.proposals
-            assert all(isinstance(p, str) or p in every for p in effect.proposals)
+            problem.space.as_array([p for p in effect.proposals if not isinstance(p, str)])
 
 
 def test_it_asks_only_with_the_prompts_it_declares_and_fills_them(method, problem):
