@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bench.study import Run, Study
 
-PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "openai", "analog-nasbench", "nas-bench-graph")
+PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "openai", "analog-nasbench", "nas-bench-graph",
+            "torch", "botorch", "gpytorch", "optuna", "scikit-learn")  # fmt: skip
 
 
 def session(command: Sequence[str]) -> dict[str, object]:

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -40,6 +41,7 @@ class Method:
         prompts: Templates in `bench/llm/prompts` that it asks a language model with; empty: it asks none.
         control: Name of the method that does the same without what this one adds; "" when it has none.
         tunes: Whether it tunes a generator: the language model that it asks, or, without prompts, categoricals.
+        requires: Modules that it imports when it starts, of the extra `baselines`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Method:
     prompts: tuple[str, ...] = ()
     control: str = ""
     tunes: bool = False
+    requires: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -79,15 +82,29 @@ class Method:
         return found
 
     def start(self, problem: Problem, rng: np.random.Generator, parameters: dict[str, object]) -> Search:
-        """Returns the running method, before its first effect."""
+        """Returns the running method, before its first effect.
+
+        Raises:
+            InputError: A module that it requires is not installed.
+        """
+        if missing := [name for name in self.requires if find_spec(name) is None]:
+            raise InputError(
+                f"method {self.name} needs {' and '.join(missing)}; install it: pip install 'nascent[baselines]'"
+            )
         return self.search(problem, rng, **parameters)
 
 
 def method(
-    name: str, *, version: str = "1", prompts: tuple[str, ...] = (), control: str = "", tunes: bool = False
+    name: str,
+    *,
+    version: str = "1",
+    prompts: tuple[str, ...] = (),
+    control: str = "",
+    tunes: bool = False,
+    requires: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Search]], Method]:
     """Makes a method of a generator function; the arguments are the attributes of `Method`."""
-    return lambda search: Method(name, search, version, prompts, control, tunes)
+    return lambda search: Method(name, search, version, prompts, control, tunes, requires)
 
 
 def preset(of: Method, name: str, summary: str, control: str, **defaults: object) -> Method:
