@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import manifest
 from bench.budget import Meter
@@ -42,6 +43,9 @@ T = TypeVar("T")
 
 BESIDE = 400_000_000
 """Bytes of a model's folder up to which, on a CPU, it is tuned beside its running server: both take less than 8 GB."""
+
+SAMPLE = 5000
+"""Architectures that an archive is taken from where a space cannot be listed (Zhou et al. 2025, on DARTS)."""
 
 Progress = Callable[[int, int], None]
 """Is told, whenever something has happened: runs that ended, evaluations that were made."""
@@ -95,6 +99,7 @@ class Driver:
         self._merged = self._states / "merged"
         self._texts: defaultdict[str, dict[Arch, str]] = defaultdict(dict)
         self._ended = self._made = 0
+        self._archives: dict[tuple[str, str], asyncio.Task[tuple[list[Arch], NDArray[np.float64]]]] = {}
         self._client: Client | None = None
         self._apart = False
         self._generators: asyncio.Queue[Generator] = asyncio.Queue()
@@ -170,7 +175,7 @@ class Driver:
                         case Tune() as effect:
                             waiting.add(asyncio.create_task(self._tune(run, effect)))
                         case Archive() as effect:
-                            ready.append((run, self._archive(run, effect)))
+                            waiting.add(asyncio.create_task(self._archive(run, effect)))
                         case Note() as effect:
                             self._journal.write_note(run.id, run.step, effect.name, effect.text)
                             ready.append((run, []))
@@ -222,19 +227,23 @@ class Driver:
         self._ended += 1
         self._failed += status == "failed"
 
-    @staticmethod
-    def _archive(active: _Active, effect: Archive) -> list[Evaluation]:
-        """Returns the architectures with the highest, or lowest, validation scores; of equals, the first listed."""
+    async def _archive(self, active: _Active, effect: Archive) -> Answered:
+        """Answers with the architectures of the highest, or lowest, validation scores; of equals, the first listed."""
         benchmark = active.run.benchmark
         task = benchmark.task(effect.task, f"{active.run.method.name}.source").name
-        scores = benchmark.scores(task, "validation")
-        order = np.argsort(scores if effect.worst else -scores, kind="stable")[: effect.size]
-        archs = benchmark.space.enumerate()[order].tolist()
-        return [
-            Evaluation(tuple(arch), score, math.nan)
-            for arch, score in zip(archs, scores[order].tolist(), strict=True)
-            if score == score
-        ]
+        if (benchmark.name, task) not in self._archives:
+            self._archives[benchmark.name, task] = asyncio.create_task(self._look_up(benchmark, task))
+        archs, scores = await asyncio.shield(self._archives[benchmark.name, task])
+        order = np.argsort(scores if effect.worst else -scores, kind="stable")[: effect.size].tolist()
+        return [(active, [Evaluation(archs[i], float(scores[i]), math.nan) for i in order if scores[i] == scores[i]])]
+
+    async def _look_up(self, benchmark: Benchmark, task: str) -> tuple[list[Arch], NDArray[np.float64]]:
+        """Returns architectures with their validation scores: all of the space, or a fixed sample of a larger one."""
+        space, rng = benchmark.space, np.random.default_rng(0)
+        if space.enumerable:
+            return [tuple(arch) for arch in space.enumerate().tolist()], benchmark.scores(task, "validation")
+        archs = [space.sample(rng) for _ in range(SAMPLE)]
+        return archs, (await self._query(benchmark, archs, task, None))[0].validation
 
     async def _evaluate(self, asked: list[tuple[_Active, Evaluate]]) -> Answered:
         """Answers many runs' `Evaluate` with one question to each benchmark, task and fidelity."""

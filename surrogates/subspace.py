@@ -1,5 +1,6 @@
 """The part of a space in which each decision has one of the options allowed for it."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -31,6 +32,11 @@ class Subspace(Space):
         self.decisions = space.decisions
         self.restrict(allowed)
 
+    @property
+    def enumerable(self) -> bool:
+        """Whether all architectures can be listed: where those of the whole space can."""
+        return self.whole.enumerable
+
     def restrict(self, allowed: Allowed) -> None:
         """Changes what is allowed.
 
@@ -45,9 +51,12 @@ class Subspace(Space):
             raise InputError(f"{allowed}: expected one or more options for each decision of {self.name}")
         self.allowed = allowed
         self._sets = [frozenset(options) for options in allowed]
-        columns = zip(self.whole.enumerate().T, allowed, strict=True)
-        self._members = np.flatnonzero(np.all([np.isin(column, options) for column, options in columns], axis=0))
-        self.size = self._members.size
+        if self.whole.enumerable:
+            columns = zip(self.whole.enumerate().T, allowed, strict=True)
+            self._members = np.flatnonzero(np.all([np.isin(column, options) for column, options in columns], axis=0))
+            self.size = self._members.size
+        else:  # every combination of options is an architecture
+            self.size = math.prod(map(len, allowed))
         if not self.size:
             raise InputError(f"these options make no architecture of {self.name}:\n{format_options(self, allowed)}")
 
@@ -56,8 +65,9 @@ class Subspace(Space):
         return all(value in options for value, options in zip(arch, self._sets, strict=True))
 
     def enumerate(self) -> NDArray[np.int64]:
-        """Returns the architectures in the order of the whole space."""
-        return self.whole.enumerate()[self._members]
+        """Returns the architectures in the order of the whole space; an `InputError` where that cannot be listed."""
+        every = self.whole.enumerate()
+        return every[self._members]
 
     def index(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.int64]:
         """Returns the row of each architecture in `enumerate()`; raises an `InputError` for one outside."""
@@ -68,6 +78,8 @@ class Subspace(Space):
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draws one architecture uniformly."""
+        if not self.whole.enumerable:
+            return tuple(options[rng.integers(len(options))] for options in self.allowed)
         row = self._members[rng.integers(self.size)]
         return tuple(self.whole.enumerate()[row].tolist())
 
@@ -88,7 +100,7 @@ class Subspace(Space):
 
     def _listed(self, arch: Arch) -> bool:
         try:
-            self.whole.index([arch])
+            self.whole.as_array([arch])
         except InputError:
             return False
         return True

@@ -10,6 +10,7 @@ from bench.executors import ProcessPool
 from bench.method import Method
 from bench.study import Run
 from surrogates.benchmark import Scores
+from surrogates.benchmarks import benchmarks
 from surrogates.errors import InputError
 
 
@@ -248,3 +249,27 @@ def test_an_archive_of_no_task_is_an_error_that_names_the_nearest(drive, graph):
 
     with pytest.raises(InputError, match=r"lost\.source.*corra.*cora"):
         drive([a_run(lost, graph)])
+
+
+def test_an_archive_of_a_space_that_cannot_be_listed_is_taken_from_one_sample(drive, tmp_path, monkeypatch):
+    """Two runs get the same archive; scores are those of a stand-in, as thousands of networks would take minutes."""
+    proxy = benchmarks.get("darts-zero-cost")
+    asked = []
+
+    def sums(archs, task, fidelity=None, seed=None):
+        asked.append((task, len(archs)))
+        scores = np.array([float(sum(arch)) for arch in archs])
+        return Scores(scores, scores, *[np.full(len(archs), np.nan)] * 4)
+
+    monkeypatch.setattr(proxy, "query", sums)
+
+    def recalling(problem, rng):
+        known = yield from recall(Archive("32px", 4))
+        assert [e.score for e in known] == sorted((sum(e.arch) for e in known), reverse=True)
+        yield from evaluate(e.arch for e in known)
+
+    runs = [Run(Method("recalling", recalling, "1"), {}, proxy, "16px", s, Budget(evaluations=4)) for s in (0, 1)]
+    assert drive(runs) == {"skipped": 0, "done": 2, "failed": 0}
+    assert [size for task, size in asked if task == "32px"] == [5000]
+    one, two = (rows(tmp_path / "journal.sqlite", f"SELECT arch FROM evaluations WHERE run = {run}") for run in (1, 2))
+    assert one == two

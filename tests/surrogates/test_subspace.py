@@ -146,3 +146,19 @@ def test_a_line_that_cannot_be_read_leaves_its_decision_open(line, read):
 @given(text=st.text())
 def test_any_text_can_be_read(text):
     assert len(parse_options(CELLS, text)) == 6
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 2**32))
+def test_a_part_of_a_space_that_cannot_be_listed_is_searched_all_the_same(data, seed):
+    space, rng = spaces.get("darts"), np.random.default_rng(seed)
+    options = data.draw(allowed("darts"))
+    found = Subspace(space, options)
+    assert found.size == np.prod([float(len(o)) for o in options])
+    anything = space.sample(rng)
+    inside = found.sample(rng)
+    for arch in (inside, found.project(anything, rng), found.mutate(anything, rng), found.mutate(inside, rng)):
+        assert arch in found
+        space.as_array([arch])
+    with pytest.raises(InputError, match="too many to list"):
+        found.enumerate()
