@@ -32,7 +32,7 @@ def small():
 
 def tell(generator, scores):
     """Answers the one question of `Archive.evaluate`; returns what it asked and returned."""
-    asked, returned = next(generator).proposals, None
+    asked, returned = next(generator).proposals, []
     failures = [None if np.isfinite(s) else "diverged" for s in scores]
     try:
         generator.send([Evaluation(a, s, np.nan, f) for a, s, f in zip(asked, scores, failures, strict=True)])

@@ -23,7 +23,7 @@ def test_the_process_is_the_textbook_one_with_the_kernel_that_is_documented():
     _, archs, scores = known(12)
     others = space.enumerate()[::97]
     model = module.process(torch.tensor(archs).double(), torch.tensor(scores))
-    scales = model.covar_module.lengthscale.detach().numpy().ravel()
+    scales = model.covar_module.lengthscale.detach().numpy().ravel()  # pyright: ignore[reportCallIssue]
     assert scales == pytest.approx(np.exp(2**0.5 - 3))  # the mode of a log-normal is exp(μ - σ²)
     noise = model.likelihood.noise.item()  # pyright: ignore[reportCallIssue]
     with torch.no_grad():
