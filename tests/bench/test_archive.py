@@ -32,12 +32,13 @@ def small():
 
 def tell(generator, scores):
     """Answers the one question of `Archive.evaluate`; returns what it asked and returned."""
-    asked = next(generator).proposals
+    asked, returned = next(generator).proposals, []
     failures = [None if np.isfinite(s) else "diverged" for s in scores]
     try:
         generator.send([Evaluation(a, s, np.nan, f) for a, s, f in zip(asked, scores, failures, strict=True)])
     except StopIteration as end:
-        return asked, end.value
+        returned = end.value
+    return asked, returned
 
 
 def test_an_archive_keeps_scores_and_knows_what_is_left(small):
@@ -101,7 +102,8 @@ def test_runs_that_advance_in_turn_do_what_they_do_alone(name, play, small):
         for run, archs in zip(both, together, strict=True):
             archs.append(next(run)[0])
             np.random.seed(7)  # noqa: NPY002
-            sys.modules.get("torch") and sys.modules["torch"].manual_seed(7)
+            if "torch" in sys.modules:
+                sys.modules["torch"].manual_seed(7)
     assert together == alone
 
 

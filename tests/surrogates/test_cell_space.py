@@ -12,7 +12,8 @@ SPACES = [nas_bench_201, trans_nas_bench_101_micro]
 
 def paths(space, arch):
     """The paths of a cell as sequences of names, by the definition: walks from node 0 to node 3 along open edges."""
-    found, walks = set(), [(0, ())]
+    found: set[tuple[str, ...]] = set()
+    walks: list[tuple[int, tuple[str, ...]]] = [(0, ())]
     while walks:
         node, ops = walks.pop()
         if node == 3:

@@ -23,11 +23,11 @@ def test_the_process_is_the_textbook_one_with_the_kernel_that_is_documented():
     _, archs, scores = known(12)
     others = space.enumerate()[::97]
     model = module.process(torch.tensor(archs).double(), torch.tensor(scores))
-    scales = model.covar_module.lengthscale.detach().numpy().ravel()
+    scales = model.covar_module.lengthscale.detach().numpy().ravel()  # pyright: ignore[reportCallIssue]
     assert scales == pytest.approx(np.exp(2**0.5 - 3))  # the mode of a log-normal is exp(μ - σ²)
-    noise = model.likelihood.noise.item()
+    noise = model.likelihood.noise.item()  # pyright: ignore[reportCallIssue]
     with torch.no_grad():
-        posterior = model.posterior(torch.tensor(others).double().unsqueeze(1))
+        posterior = model.posterior(torch.tensor(others).double().unsqueeze(1))  # pyright: ignore[reportCallIssue]
     gain = np.linalg.solve(covariance(archs, archs, scales) + noise * np.eye(12), covariance(archs, others, scales)).T
     np.testing.assert_allclose(posterior.mean.ravel(), gain @ scores, atol=1e-6)
     variance = 1 - (gain * covariance(others, archs, scales)).sum(axis=1)
