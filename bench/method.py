@@ -42,6 +42,7 @@ class Method:
         control: Name of the method that does the same without what this one adds; "" when it has none.
         tunes: Whether it tunes a generator: the language model that it asks, or, without prompts, categoricals.
         requires: Modules that it imports when it starts, of the extra `baselines`.
+        enumerates: Whether it needs the list of all architectures of the space, as all do that tune.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Method:
     control: str = ""
     tunes: bool = False
     requires: tuple[str, ...] = ()
+    enumerates: bool = False
 
     @property
     def summary(self) -> str:
@@ -102,9 +104,10 @@ def method(
     control: str = "",
     tunes: bool = False,
     requires: tuple[str, ...] = (),
+    enumerates: bool = False,
 ) -> Callable[[Callable[..., Search]], Method]:
     """Makes a method of a generator function; the arguments are the attributes of `Method`."""
-    return lambda search: Method(name, search, version, prompts, control, tunes, requires)
+    return lambda search: Method(name, search, version, prompts, control, tunes, requires, enumerates or tunes)
 
 
 def preset(of: Method, name: str, summary: str, control: str, **defaults: object) -> Method:

@@ -195,10 +195,10 @@ class Study(_Strict):
     @staticmethod
     def _check(budget: Budget, method: Method, benchmark: Benchmark, task: str, where: str) -> None:
         space = benchmark.space
-        if method.tunes and not space.enumerable:
+        if method.enumerates and not space.enumerable:
             raise InputError(
-                f"{where}.methods: {method.name} needs the exact distribution of a generator over all architectures; "
-                f"{space.name}, the space of {benchmark.name}, has {space.size:.2g}, too many to list"
+                f"{where}.methods: {method.name} needs a list of all architectures; {space.name}, the space of "
+                f"{benchmark.name}, has {space.size:.2g}, too many to list"
             )
         reachable = set(budget.limits())
         if not benchmark.tasks[task].seconds:

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from bench.archive import Archive, Rows
 from bench.effects import Search
+from bench.evaluated import Evaluated, Rows
 from bench.method import Problem, method
 from surrogates.cell_space import CellSpace
 from surrogates.space import Space
 
 
-@method("bananas", requires=("torch",))
+@method("bananas", requires=("torch",), enumerates=True)
 def bananas(
     problem: Problem, rng: np.random.Generator, *,
     initial: PositiveInt = 10, batch: PositiveInt = 10, ensemble: PositiveInt = 5, candidates: PositiveInt = 100,
@@ -44,19 +44,19 @@ def bananas(
         width: Units of a hidden layer.
         epochs: Steps of Adam, each on all scores.
     """
-    space, archive, features = problem.space, Archive(problem.space), encode(problem.space)
-    yield from archive.evaluate(archive.draw(rng, initial))
-    while len(archive.left):
-        pool = mutate(space, archive, rng, candidates, parents)
+    space, evaluated, features = problem.space, Evaluated(problem.space), encode(problem.space)
+    yield from evaluated.evaluate(evaluated.draw(rng, initial))
+    while len(evaluated.left):
+        pool = mutate(space, evaluated, rng, candidates, parents)
         if len(pool) < batch:
-            pool = np.union1d(pool, archive.draw(rng, batch))
-        if len(archive.rows):
-            known = features[archive.rows]
+            pool = np.union1d(pool, evaluated.draw(rng, batch))
+        if len(evaluated.rows):
+            known = features[evaluated.rows]
             sizes, seed = (known.shape[1], *(width,) * layers, 1), int(rng.integers(2**32))
-            predicted = predict(ensemble, sizes, epochs, seed, known, archive.standardised, features[pool])
+            predicted = predict(ensemble, sizes, epochs, seed, known, evaluated.standardised, features[pool])
             sampled = rng.normal(predicted.mean(axis=0), predicted.std(axis=0))
             pool = pool[np.argsort(-sampled, kind="stable")]
-        yield from archive.evaluate(pool[:batch])
+        yield from evaluated.evaluate(pool[:batch])
 
 
 def encode(space: Space) -> NDArray[np.float32]:
@@ -64,11 +64,11 @@ def encode(space: Space) -> NDArray[np.float32]:
     return (space.path_encoding if isinstance(space, CellSpace) else space.encode)(space.enumerate())
 
 
-def mutate(space: Space, archive: Archive, rng: np.random.Generator, candidates: int, parents: int) -> Rows:
+def mutate(space: Space, evaluated: Evaluated, rng: np.random.Generator, candidates: int, parents: int) -> Rows:
     """Returns mutations of the best architectures, each once, that have not been evaluated."""
-    best = [tuple(arch) for arch in space.enumerate()[archive.best(parents)].tolist()]
+    best = [tuple(arch) for arch in space.enumerate()[evaluated.best(parents)].tolist()]
     mutations = [space.mutate(best[i % len(best)], rng) for i in range(candidates)] if best else []
-    return np.intersect1d(space.index(mutations), archive.left)
+    return np.intersect1d(space.index(mutations), evaluated.left)
 
 
 def predict(

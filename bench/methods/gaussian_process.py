@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import PositiveInt
 
-from bench.archive import Archive
 from bench.effects import Search
+from bench.evaluated import Evaluated
 from bench.method import Problem, method
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ CHUNK = 2048
 """Architectures whose expected improvement is computed at once."""
 
 
-@method("gaussian_process", requires=("botorch",))
+@method("gaussian_process", requires=("botorch",), enumerates=True)
 def gaussian_process(
     problem: Problem, rng: np.random.Generator, *, initial: PositiveInt = 10, refit: PositiveInt = 5
 ) -> Search:
@@ -44,17 +44,17 @@ def gaussian_process(
         import torch
         from botorch.acquisition import LogExpectedImprovement
 
-    archive = Archive(problem.space)
+    evaluated = Evaluated(problem.space)
     inputs = torch.tensor(problem.space.enumerate(), dtype=torch.double)
     fitted, scales = 0, {}
-    yield from archive.evaluate(archive.draw(rng, initial))
-    while len(left := rng.permutation(archive.left)):
-        known = archive.rows
+    yield from evaluated.evaluate(evaluated.draw(rng, initial))
+    while len(left := rng.permutation(evaluated.left)):
+        known = evaluated.rows
         if len(known) < 2:
-            yield from archive.evaluate(left[:1])
+            yield from evaluated.evaluate(left[:1])
             continue
         with warnings.catch_warnings(action="ignore"):  # of ill-conditioned covariances, which are then mended
-            scores = torch.tensor(archive.standardised)
+            scores = torch.tensor(evaluated.standardised)
             model = process(inputs[known], scores)
             if not fitted or len(known) - fitted >= refit:
                 fit(model, int(rng.integers(2**32)))
@@ -63,7 +63,7 @@ def gaussian_process(
             with torch.no_grad():
                 improvement = LogExpectedImprovement(model, scores.max())
                 gains = torch.cat([improvement(chunk) for chunk in inputs[left].unsqueeze(1).split(CHUNK)])
-        yield from archive.evaluate(left[[int(gains.argmax())]])
+        yield from evaluated.evaluate(left[[int(gains.argmax())]])
 
 
 def process(inputs: "Tensor", scores: "Tensor") -> "SingleTaskGP":

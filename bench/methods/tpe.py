@@ -3,14 +3,14 @@
 import numpy as np
 from pydantic import PositiveInt
 
-from bench.archive import Archive
 from bench.effects import Search
+from bench.evaluated import Evaluated
 from bench.method import Problem, method
 from surrogates.errors import InputError
 from surrogates.space import Arch, Space
 
 
-@method("tpe", requires=("optuna",))
+@method("tpe", requires=("optuna",), enumerates=True)
 def tpe(
     problem: Problem, rng: np.random.Generator, *,
     initial: PositiveInt = 10, candidates: PositiveInt = 24, suggestions: PositiveInt = 20,
@@ -35,7 +35,7 @@ def tpe(
     import optuna
     from optuna.trial import TrialState
 
-    space, archive = problem.space, Archive(problem.space)
+    space, evaluated = problem.space, Evaluated(problem.space)
     parameters: dict[str, optuna.distributions.BaseDistribution] = {
         decision.name: optuna.distributions.CategoricalDistribution(range(len(decision.options)))
         for decision in space.decisions
@@ -47,7 +47,7 @@ def tpe(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     optuna.logging.set_verbosity(verbosity)
-    while len(left := archive.left):
+    while len(left := evaluated.left):
         for _ in range(suggestions):
             trial = study.ask(parameters)
             row = meaning(space, tuple(trial.params[name] for name in parameters))
@@ -55,10 +55,10 @@ def tpe(
                 break
             study.tell(trial, state=TrialState.FAIL)
         else:
-            (row,) = archive.draw(rng, 1).tolist()
+            (row,) = evaluated.draw(rng, 1).tolist()
             study.enqueue_trial(dict(zip(parameters, space.enumerate()[row].tolist(), strict=True)))
             trial = study.ask(parameters)
-        (result,) = yield from archive.evaluate(np.array([row]))
+        (result,) = yield from evaluated.evaluate(np.array([row]))
         scored = result.failure is None and np.isfinite(result.score)
         study.tell(trial, result.score if scored else None, None if scored else TrialState.FAIL)
 

@@ -5,14 +5,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from bench.archive import Archive
 from bench.effects import Search
+from bench.evaluated import Evaluated
 from bench.method import Problem, method
 
 Factor = Annotated[float, Field(gt=0, le=1)]
 
 
-@method("weaknas", requires=("sklearn",))
+@method("weaknas", requires=("sklearn",), enumerates=True)
 def weaknas(
     problem: Problem, rng: np.random.Generator, *,
     initial: PositiveInt = 10, batch: PositiveInt = 10, top: PositiveInt = 1000, shrink: Factor = 0.8,
@@ -38,16 +38,16 @@ def weaknas(
     """
     from sklearn.ensemble import GradientBoostingRegressor
 
-    archive, features, n = Archive(problem.space), problem.space.encode(problem.space.enumerate()), float(top)
-    yield from archive.evaluate(archive.draw(rng, initial))
-    while len(left := archive.left):
-        if not len(archive.rows):
-            yield from archive.evaluate(archive.draw(rng, batch))
+    evaluated, features, n = Evaluated(problem.space), problem.space.encode(problem.space.enumerate()), float(top)
+    yield from evaluated.evaluate(evaluated.draw(rng, initial))
+    while len(left := evaluated.left):
+        if not len(evaluated.rows):
+            yield from evaluated.evaluate(evaluated.draw(rng, batch))
             continue
         weak = GradientBoostingRegressor(n_estimators=trees, random_state=int(rng.integers(2**32)))
-        weak.fit(features[archive.rows], archive.standardised)
+        weak.fit(features[evaluated.rows], evaluated.standardised)
         left = rng.permutation(left)  # trees predict many ties, which are broken at random
         ranked = left[np.argsort(-weak.predict(features[left]), kind="stable")]
         among = ranked[: max(batch, round(n))]
-        yield from archive.evaluate(rng.choice(among, min(batch, len(among)), replace=False))
+        yield from evaluated.evaluate(rng.choice(among, min(batch, len(among)), replace=False))
         n *= shrink

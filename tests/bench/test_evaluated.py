@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.archive import Archive
 from bench.effects import Evaluation
+from bench.evaluated import Evaluated
 from bench.methods import methods
 from surrogates.errors import InputError
 from surrogates.spaces.trans_nas_bench_101_micro import OPERATIONS, TransNasBench101Micro
 
 NAMES = ["bananas", "gaussian_process", "tpe", "weaknas"]
-"""The methods that keep an archive."""
+"""The methods that keep an evaluated."""
 
 
 class SmallSpace(TransNasBench101Micro):
@@ -31,7 +31,7 @@ def small():
 
 
 def tell(generator, scores):
-    """Answers the one question of `Archive.evaluate`; returns what it asked and returned."""
+    """Answers the one question of `Evaluated.evaluate`; returns what it asked and returned."""
     asked, returned = next(generator).proposals, []
     failures = [None if np.isfinite(s) else "diverged" for s in scores]
     try:
@@ -42,24 +42,24 @@ def tell(generator, scores):
 
 
 def test_an_archive_keeps_scores_and_knows_what_is_left(small):
-    archive = Archive(small)
-    asked, results = tell(archive.evaluate(np.array([5, 3, 60])), [1.0, np.nan, 2.0])
+    evaluated = Evaluated(small)
+    asked, results = tell(evaluated.evaluate(np.array([5, 3, 60])), [1.0, np.nan, 2.0])
     assert asked == [tuple(small.enumerate()[row].tolist()) for row in (5, 3, 60)]
     assert [r.failure for r in results] == [None, "diverged", None]
-    assert archive.rows.tolist() == [5, 60]
-    assert archive.scores.tolist() == [1, 2]
-    assert archive.standardised.tolist() == [-1, 1]
-    assert archive.best(1).tolist() == [60]
-    assert set(archive.left.tolist()) == set(range(64)) - {3, 5, 60}
+    assert evaluated.rows.tolist() == [5, 60]
+    assert evaluated.scores.tolist() == [1, 2]
+    assert evaluated.standardised.tolist() == [-1, 1]
+    assert evaluated.best(1).tolist() == [60]
+    assert set(evaluated.left.tolist()) == set(range(64)) - {3, 5, 60}
     rng = np.random.default_rng(0)
-    assert len(set(archive.draw(rng, 10).tolist()) - {3, 5, 60}) == 10
-    assert sorted(archive.draw(rng, 1000).tolist()) == archive.left.tolist()
+    assert len(set(evaluated.draw(rng, 10).tolist()) - {3, 5, 60}) == 10
+    assert sorted(evaluated.draw(rng, 1000).tolist()) == evaluated.left.tolist()
 
 
 def test_scores_that_are_all_alike_are_standardised_to_0(small):
-    archive = Archive(small)
-    tell(archive.evaluate(np.array([1, 2])), [3.0, 3.0])
-    assert archive.standardised.tolist() == [0, 0]
+    evaluated = Evaluated(small)
+    tell(evaluated.evaluate(np.array([1, 2])), [3.0, 3.0])
+    assert evaluated.standardised.tolist() == [0, 0]
 
 
 def expected_best(scores, n):

@@ -12,7 +12,7 @@ Rows = NDArray[np.int64]
 """Architectures, as rows of `Space.enumerate()`."""
 
 
-class Archive:
+class Evaluated:
     """The evaluated architectures of a run, none of them twice.
 
     Args:
@@ -55,7 +55,7 @@ class Archive:
         return self.rows[np.argsort(-self.scores, kind="stable")[:count]]
 
     def evaluate(self, rows: Rows) -> Generator[Effect, Answer, list[Evaluation]]:
-        """Asks for scores, and keeps them: `yield from archive.evaluate(archive.draw(rng, 10))`."""
+        """Asks for scores, and keeps them: `yield from evaluated.evaluate(evaluated.draw(rng, 10))`."""
         self._left[rows] = False
         results = yield from evaluate(map(tuple, self._archs[rows].tolist()))
         for row, result in zip(rows.tolist(), results, strict=False):

@@ -1,0 +1,227 @@
+"""Runs that search in parts of a space: what is measured of them, against the journal and the tables themselves."""
+
+import json
+import sqlite3
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import results, transfer, transfer_claims, transfer_report
+from analysis.report import report
+from bench.budget import Budget
+from bench.driver import run_study
+from bench.executors import Inline
+from bench.journal import CompletionRow, Journal
+from bench.llm import models
+from bench.methods import methods
+from bench.study import Grid, Run, Study
+from surrogates.benchmarks import benchmarks
+from surrogates.subspace import everything, format_options, parse_options
+
+GRAPH = benchmarks.get("nas-bench-graph")
+SEEDS, BUDGET, TASKS = 4, 20, ("cora", "citeseer")
+SOURCE = {"source": "arxiv", "options": 3}
+VARIANTS = [
+    {"name": "operation_counts", **SOURCE},
+    {"name": "operation_counts", **SOURCE, "adaptation": False},
+    {"name": "operation_counts", "options": 3},
+    {"name": "random_subspace", "options": 3},
+    {"name": "regularized_evolution", "population": 5, "tournament": 2},
+]
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A study of controls, driven for real, and of one LAPT run whose two translations are made up."""
+    out = tmp_path_factory.mktemp("transfer")
+    grid = {
+        "methods": VARIANTS, "benchmarks": {"nas-bench-graph": list(TASKS)}, "seeds": SEEDS,
+        "budget": {"evaluations": BUDGET},
+    }  # fmt: skip
+    study = Study(name="principles", title="Principles", grid=[Grid.model_validate(grid)])
+    run_study(study, study.runs(), out, Inline())
+    lapt = methods.get("lapt")
+    run = Run(lapt, lapt.complete(SOURCE), GRAPH, "cora", 0, Budget(evaluations=BUDGET), models.get("smollm2"))
+    whole = format_options(GRAPH.space, tuple(options[:3] for options in everything(GRAPH.space)))
+    journal = Journal(out / results.JOURNAL)
+    (row,) = journal.register([(run.key, run.config)]).values()
+    for step, text in ((3, whole.replace("operation of layer 2: ", "operation of layer 2: pool, ")), (5, whole)):
+        told = ("smollm2", "1", transfer.TRANSLATION, "0" * 64, HOSTILE, '{"seed": 1}', text, 9, 9, 0.5, None)
+        journal.write_completion(CompletionRow(row.id, step, 0, *told))
+    journal.write_note(row.id, 2, "principles", HOSTILE)
+    journal.write_note(row.id, 6, "subspace", whole)
+    journal.close()
+    return out
+
+
+@pytest.fixture(scope="module")
+def study(folder):
+    from analysis.report import _study
+
+    return _study(folder, results.read(folder / results.JOURNAL))
+
+
+@pytest.fixture(scope="module")
+def measured(folder, study):
+    return transfer.measure(folder / results.JOURNAL, study)
+
+
+def rows(folder, query, *values):
+    db = sqlite3.connect(folder / results.JOURNAL)
+    try:
+        return db.execute(query, values).fetchall()
+    finally:
+        db.close()
+
+
+def test_every_part_of_every_run_is_there(measured):
+    own = measured.parts[measured.parts["method"] != "lapt"]
+    given = own["method_parameters"].map(json.loads)
+    adapts = given.map(lambda p: p.get("adaptation", False)).astype(bool)
+    assert set(own[~adapts].groupby(["label", "task", "seed"]).size()) == {1}
+    adapting = own[adapts & given.map(lambda p: bool(p.get("source")))]
+    assert len(adapting.groupby(["task", "seed"])) == len(TASKS) * SEEDS
+    # 10 evaluations, then every 5; the last part is chosen when the budget is spent.
+    assert set(adapting.groupby(["task", "seed"])["evaluations"].agg(tuple)) <= {(0, 10, 15), (0, 10, 15, 20)}
+
+
+def test_a_part_is_measured_over_all_its_architectures(measured):
+    part = measured.parts.iloc[0]
+    allowed = parse_options(GRAPH.space, part["allowed"])
+    archs = GRAPH.space.enumerate()
+    inside = np.array([all(v in o for v, o in zip(arch, allowed, strict=True)) for arch in archs.tolist()])
+    scores = GRAPH.scores(part["task"], "validation")
+    top = np.sort(scores)[-26]  # .1% of 26,206
+    assert part["size"] == inside.sum()
+    assert part["share"] == pytest.approx(inside.mean())
+    assert part["mean"] == pytest.approx(scores[inside].mean())
+    assert part["density"] == pytest.approx((scores[inside] >= top).mean())
+    assert part["best"] == 1 + (scores > scores[inside].max()).sum()
+
+
+def test_concentration_of_the_whole_space_is_the_share_itself():
+    cells = benchmarks.get("nas-bench-201")
+    whole = format_options(cells.space, everything(cells.space))
+    found = transfer.concentration(cells, "cifar10", whole, transfer_report.SHARES)
+    np.testing.assert_allclose(found, transfer_report.SHARES, rtol=0.05)
+
+
+def test_unreadable_lines_of_translations_are_counted(measured):
+    assert measured.translations[["decisions", "unread"]].to_numpy().tolist() == [[8, 1], [8, 0]]
+
+
+def test_outcomes_are_those_of_the_journal(folder, study):
+    found = transfer.outcomes(study)
+    assert len(found) == len(VARIANTS) * len(TASKS) * SEEDS
+    for outcome in found.itertuples():
+        query = "SELECT e.validation, e.test FROM evaluations e JOIN runs r ON r.id = e.run WHERE r.key LIKE ?"
+        validation, test = np.array(rows(folder, f"{query} ORDER BY e.rowid", f"{outcome.run}%")).T
+        task = str(outcome.task)
+        top, best = (np.flatnonzero(validation >= v) + 1 for v in (
+            GRAPH.threshold(task, "validation"), GRAPH.optimum(task, "validation")[1]))  # fmt: skip
+        assert outcome.made == len(validation) == BUDGET
+        assert top.tolist()[:1] == [] if np.isnan(cast(float, outcome.top)) else outcome.top == top[0]
+        assert outcome.archs == [*best, *top, BUDGET][0]
+        assert outcome.accuracy == test[np.argmax(validation[: cast(int, outcome.archs)])]
+        returned = test[np.argmax(validation)]
+        assert outcome.rank == 1 + (GRAPH.scores(task, "test") > returned).sum()
+
+
+def outcomes(**ranks):
+    """Outcomes of methods on one task: label -> (method, parameters, tops, ranks)."""
+    made = []
+    for label, (method, given, tops, reached) in ranks.items():
+        parameters = json.dumps(methods.get(method).complete(given))
+        for seed, (top, rank) in enumerate(zip(tops, reached, strict=True)):
+            row = {"run": f"{label}{seed}", "label": label, "benchmark": "b", "task": "t", "method": method}
+            row |= {"method_parameters": parameters, "model": None, "seed": seed, "made": 50}
+            made.append(row | {"top": top, "archs": top, "accuracy": 0.5, "rank": rank})
+    return pd.DataFrame(made)
+
+
+N = 20
+FAST, SLOW, NEVER = list(range(1, N + 1)), list(range(25, 25 + N)), [np.nan] * N
+SPREAD, CLOSE = [10 + 40 * (i % 5) for i in range(N)], [88 + i % 5 for i in range(N)]
+SMALL = {"population": 5, "tournament": 2}
+
+
+def test_each_claim_is_judged_where_its_two_sides_are_there():
+    found = outcomes(
+        counts=("operation_counts", {"source": "s"}, FAST, CLOSE),
+        still=("operation_counts", {"source": "s", "adaptation": False}, FAST, SPREAD),
+        alone=("operation_counts", {}, SLOW, [r + 500 for r in CLOSE]),
+        evolution=("regularized_evolution", SMALL, NEVER, SPREAD),
+        other=("regularized_evolution", {"population": 10}, FAST, CLOSE),
+    )
+    judged = transfer_claims.judge(found, np.random.default_rng(0))
+    levels = {(j.claim, j.label, j.other): j.outcome.level for j in judged}
+    assert levels == {
+        (transfer_claims.SPEED, "counts", "evolution"): "confirmed",
+        (transfer_claims.SPEED, "still", "evolution"): "confirmed",
+        (transfer_claims.TRANSFER, "counts", "alone"): "confirmed",
+        (transfer_claims.ADAPTATION, "counts", "still"): "confirmed",
+    }
+
+
+def test_the_language_model_is_judged_against_counting_too():
+    lapt = methods.get("lapt").parameters
+    assert methods.get("operation_counts").parameters.keys() <= lapt.keys()
+    found = outcomes(
+        lapt=("lapt", {"source": "s"}, SLOW, SPREAD),
+        leaking=("lapt", {"source": "s", "leak": True}, FAST, CLOSE),
+        worst=("lapt", {"source": "s", "archive": "worst"}, FAST, CLOSE),
+        counts=("operation_counts", {"source": "s"}, FAST, CLOSE),
+        evolution=("regularized_evolution", SMALL, NEVER, SPREAD),
+    )
+    judged = transfer_claims.judge(found, np.random.default_rng(0))
+    levels = {(j.label, j.other): j.outcome.level for j in judged}
+    assert levels == {
+        ("lapt", "counts"): "refuted",
+        ("lapt", "evolution"): "confirmed",
+        ("counts", "evolution"): "confirmed",
+    }
+
+
+def test_adaptation_that_widens_the_spread_is_refuted():
+    found = outcomes(
+        counts=("operation_counts", {"source": "s"}, FAST, SPREAD),
+        still=("operation_counts", {"source": "s", "adaptation": False}, FAST, CLOSE),
+    )
+    (judged,) = transfer_claims.judge(found, np.random.default_rng(0))
+    assert (judged.claim, judged.outcome.level) == (transfer_claims.ADAPTATION, "refuted")
+
+
+def test_the_report_shows_tables_figures_verdicts_and_principles(folder):
+    page = report(folder).read_text(encoding="utf-8")
+    for name in ("archs", "model_ranks", "parts", "translations", "transfer_claims"):
+        assert (folder / "tables" / f"{name}.csv").is_file()
+    for name in ("model_ranks", "concentration"):
+        assert (folder / "figures" / f"{name}.svg").is_file()
+    assert "Principles, and how they changed" in page
+    assert "operation of layer 1: gat" in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+def test_published_numbers_stand_beside_ours_and_are_marked():
+    reached = outcomes(counts=("operation_counts", {"source": "s"}, FAST, CLOSE))
+    reached = reached.assign(benchmark="nas-bench-201", task="cifar10")
+
+    class Drawn:
+        rng = np.random.default_rng(0)
+
+    table = transfer_report._soon(reached, cast(transfer_report.Study, Drawn())).tables[0].frame
+    published = {row.method: (row.archs, row.score) for row in table[table["origin"] == "published"].itertuples()}
+    assert published["LAPT-REA, GPT-4"] == (4.9, 94.36)
+    assert published["HEBO"] == (100, 94.34)
+    measured = table[table["origin"] == "measured"].iloc[0]
+    assert measured["archs"] == np.mean(FAST)
+    assert measured["archs_low"] < measured["archs"] < measured["archs_high"]
+
+
+def test_a_study_without_parts_has_no_such_section(reported):
+    page = (reported / "index.html").read_text(encoding="utf-8")
+    assert "Design principles" not in page
