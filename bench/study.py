@@ -185,12 +185,20 @@ class Study(_Strict):
                     )
             for benchmark, task in tasks:
                 self._check(budget, method, benchmark, task, where)
+                if source := parameters.get("source"):
+                    self._check_source(str(source), benchmark, task, f"{where}.methods: {name}.source")
                 runs += [
                     Run(method, parameters, benchmark, task, seed, budget, model)
                     for model in asked
                     for seed in range(grid.seeds)
                 ]
         return runs
+
+    @staticmethod
+    def _check_source(source: str, benchmark: Benchmark, task: str, where: str) -> None:
+        """Makes sure that what a method learns from is another task than the one it searches for."""
+        if benchmark.task(source, where).name == task:
+            raise InputError(f"{where}: {source!r} is itself a task of this grid; a source must be another task")
 
     @staticmethod
     def _check(budget: Budget, method: Method, benchmark: Benchmark, task: str, where: str) -> None:

@@ -63,6 +63,16 @@ def test_a_method_that_tunes_needs_a_space_that_can_be_listed(study, monkeypatch
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        (
+            '"random_search"',
+            '{name = "operation_counts", source = "arxi"}',
+            r"operation_counts.source: .*'arxi'.*'arxiv'",
+        ),
+        (
+            '"random_search"',
+            '{name = "operation_counts", source = "cora"}',
+            "source: 'cora' is itself a task of this grid",
+        ),
         ("random_search", "random_serch", r"unknown method 'random_serch'; did you mean 'random_search'\?"),
         ("nas-bench-graph", "nas-bench-grap", "did you mean 'nas-bench-graph'"),
         ('"cora"', '"corra"', "did you mean 'cora'"),
