@@ -14,7 +14,7 @@ from analysis.sections import Study
 from bench import journal
 from surrogates.benchmark import Benchmark
 from surrogates.benchmarks import benchmarks
-from surrogates.subspace import Allowed, Subspace, parse_options
+from surrogates.subspace import Allowed, members, parse_options
 
 LABELS = ("run", "label", "benchmark", "task", "method", "method_parameters", "model", "seed")
 TOP = 0.001
@@ -85,28 +85,39 @@ def _notes(
         if name == "principles":
             words.append({"part": len(parts), "text": text})
             continue
-        inside = members(benchmark, text)
-        found = validation[inside]
+        inside = members(benchmark.space, _allowed(benchmark, text))
+        found = validation[inside & ~np.isnan(validation)]
         row: dict[str, Any] = {"part": len(parts), "evaluations": sum(other < step for other in steps), "allowed": text}
-        row |= {"size": int(inside.sum()), "share": float(inside.mean()), "mean": float(np.nanmean(found))}
-        best = np.nanmax(found)
-        parts.append(row | {"density": float(top[inside].mean()), "best": int((validation > best).sum()) + 1})
+        row |= {
+            "size": int(inside.sum()),
+            "share": float(inside.mean()),
+            "mean": float(found.mean()) if found.size else np.nan,
+        }
+        best = float((validation > found.max()).sum() + 1) if found.size else np.nan
+        parts.append(row | {"density": float(top[inside].mean()), "best": best})
     return parts, words
 
 
-def members(benchmark: Benchmark, text: str) -> NDArray[np.bool_]:
-    """Returns which architectures of a benchmark's space are in a part, given as `format_options` writes it."""
-    allowed: Allowed = tuple(options or () for options in parse_options(benchmark.space, text))
-    inside = np.zeros(benchmark.space.size, dtype=bool)
-    inside[benchmark.space.index(Subspace(benchmark.space, allowed).enumerate())] = True
-    return inside
+def _allowed(benchmark: Benchmark, text: str) -> Allowed:
+    return tuple(options or () for options in parse_options(benchmark.space, text))
 
 
 def concentration(benchmark: Benchmark, task: str, text: str, shares: Sequence[float]) -> NDArray[np.float64]:
-    """Returns, for each share of the whole space's best architectures, the share of a part that is among them."""
+    """Returns, for each share of the whole space's best architectures, the share of a part that is among them.
+
+    Of both, only architectures with a score count; NaN where the part has none.
+
+    Args:
+        benchmark: The benchmark.
+        task: Name of the task.
+        text: The part, as `format_options` writes it.
+        shares: In (0, 1].
+    """
     scores = benchmark.scores(task, "validation")
-    inside = members(benchmark, text)
-    return np.array([(scores[inside] >= benchmark.threshold(task, "validation", share)).mean() for share in shares])
+    found = scores[members(benchmark.space, _allowed(benchmark, text)) & ~np.isnan(scores)]
+    if not found.size:
+        return np.full(len(shares), np.nan)
+    return np.array([(found >= benchmark.threshold(task, "validation", share)).mean() for share in shares])
 
 
 def outcomes(study: Study) -> pd.DataFrame:
@@ -117,7 +128,7 @@ def outcomes(study: Study) -> pd.DataFrame:
         0.1% by validation score (NaN: none was); `archs`, the measure of the paper's table 2: the first evaluation
         with the optimum of the space, else `top`, else `made`; `accuracy`, the reported score of what the run would
         have returned then; `rank`, that of the architecture which it returns in the end, among the reported scores of
-        the whole space, 1 being the best.
+        the whole space, 1 being the best, and infinite for a run that returns none.
     """
     rows = []
     runs = study.runs.set_index("run")
@@ -125,8 +136,6 @@ def outcomes(study: Study) -> pd.DataFrame:
         told = runs.loc[str(run)]
         benchmark, task = benchmarks.get(str(told["benchmark"])), str(told["task"])
         validation, reported = made["validation"].to_numpy(), made["reported"].to_numpy()
-        if np.isnan(validation).all():
-            continue
         threshold, optimum = benchmark.threshold(task, "validation", TOP), benchmark.optimum(task, "validation")[1]
         top, best = (np.flatnonzero(validation >= bound) for bound in (threshold, optimum))
         archs = int((best if best.size else top)[0]) + 1 if top.size else len(made)
@@ -134,6 +143,7 @@ def outcomes(study: Study) -> pd.DataFrame:
         rows.append(
             {"run": run, **{name: told[name] for name in LABELS[1:]}}
             | {"made": len(made), "top": top[0] + 1 if top.size else np.nan, "archs": archs}
-            | {"accuracy": float(reported[archs - 1]), "rank": int((every > reported[-1]).sum()) + 1}
+            | {"accuracy": float(reported[archs - 1])}
+            | {"rank": np.inf if np.isnan(reported[-1]) else float((every > reported[-1]).sum() + 1)}
         )
     return pd.DataFrame(rows)

@@ -35,8 +35,9 @@ class Judged(NamedTuple):
 def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
     """Judges the claims of Zhou et al. 2025 for LAPT, and for its control beside it.
 
-    - Speed: the evaluations until a top 0.1% architecture is found, a run that found none counting as later than all,
-      against regularised evolution in the whole space, and, for LAPT, against the control.
+    - Speed: the evaluations until a top 0.1% architecture is found, against the inner method in the whole space, and,
+      for LAPT, against the control. Both have as many evaluations as the shorter runs made; one that found none counts
+      as later than all. Tasks on which no run found one are left out, and a pair without other tasks is not judged.
     - Transfer: the model rank of the architecture that a run returns, against the variant without a source task.
     - Adaptation: the distance of that rank from the median of its method and task (Brown and Forsythe 1974), against
       the variant that does not adapt.
@@ -47,9 +48,8 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
         outcomes: As `analysis.transfer.outcomes` returns them.
         rng: Source of the bootstrap's randomness.
     """
-    last = float(outcomes["made"].max()) + 1
-    spread = outcomes.groupby(["label", "benchmark", "task"])["rank"].transform("median")
-    measured = outcomes.assign(speed=outcomes["top"].fillna(last), spread=(outcomes["rank"] - spread).abs())
+    centre = outcomes.groupby(["label", "benchmark", "task"])["rank"].transform("median")
+    measured = outcomes.assign(spread=(outcomes["rank"] - centre).abs())
     kinds = {
         str(kind.label): (str(kind.method), str(kind.model), json.loads(str(kind.method_parameters)))
         for kind in outcomes.drop_duplicates("label").itertuples()
@@ -65,14 +65,24 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
                     wanted[label, other] = (TRANSFER, "rank")
                 elif differs == {"adaptation"} and given["adaptation"]:
                     wanted[label, other] = (ADAPTATION, "spread")
-            elif rival in ("regularized_evolution", "operation_counts") and its.items() <= given.items():
-                wanted[label, other] = (SPEED, "speed")
-    tables = {
-        pair: (_table(measured, pair[0], column), _table(measured, pair[1], column))
-        for pair, (_, column) in wanted.items()
-    }
-    found = statistics.against_control(tables, rng)
+            elif rival in (given["inner"], "operation_counts") and its.items() <= given.items():
+                wanted[label, other] = (SPEED, "top")
+    tables = {pair: _tables(measured, pair, column) for pair, (_, column) in wanted.items()}
+    judgeable = {pair: both for pair, both in tables.items() if len(both[0].columns)}
+    found = statistics.against_control(judgeable, rng)
     return [Judged(wanted[pair][0], *pair, outcome) for pair, outcome in found.items()]
+
+
+def _tables(measured: pd.DataFrame, pair: tuple[str, str], column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns a column of two methods, seeds by tasks; `top` within the evaluations that all their runs made."""
+    rows = measured[measured["label"].isin(pair)]
+    if column == "top":
+        horizon = float(rows["made"].min())
+        rows = rows.assign(top=rows["top"].where(rows["top"] <= horizon, horizon + 1))
+        # Where no run found one, nothing is said of which is sooner.
+        rows = rows[rows.groupby(["benchmark", "task"])["top"].transform("min") <= horizon]
+    one, other = (_table(rows, label, column) for label in pair)
+    return one, other
 
 
 def _table(measured: pd.DataFrame, label: str, column: str) -> pd.DataFrame:

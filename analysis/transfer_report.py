@@ -17,6 +17,7 @@ from analysis.tables import Table
 from analysis.transfer import Transfers
 from analysis.transfer_claims import Judged
 from surrogates.benchmarks import benchmarks
+from theory.proportion import proportion_interval
 from theory.trend import means
 
 PUBLISHED_ARCHS = {
@@ -86,7 +87,9 @@ def _soon(reached: pd.DataFrame, study: Study) -> Section:
             row |= {"runs": len(runs), "evaluations": int(runs["made"].max())}
             row |= _interval("archs", runs["archs"], study.rng)
             row |= _interval("top", runs["top"].fillna(runs["made"]), study.rng)
-            row |= _interval("found", runs["top"].notna().astype(float), study.rng)
+            reaching = int(runs["top"].notna().sum())
+            low, high = proportion_interval(reaching, len(runs))
+            row |= {"found": reaching / len(runs), "found_low": low, "found_high": high}
             rows.append(row | _interval("score", runs["accuracy"], study.rng))
         for name, archs, accuracy in PUBLISHED_ARCHS.get((str(benchmark), str(task)), ()):
             row = {"task": f"{benchmark} / {task}", "method": name, "origin": "published"}
@@ -95,8 +98,9 @@ def _soon(reached: pd.DataFrame, study: Study) -> Section:
         "Archs., the measure of table 2 of Zhou et al. 2025: the first evaluation with the optimum of the space, else "
         "the first among its top 0.1% by validation score, else the budget; top: the latter alone, runs that found "
         "none counting with their budget; found: the share of runs that did; score: the reported score of what is "
-        f"returned at Archs. Means with {INTERVALS}. Published rows are the paper's: means of 20 runs with GPT-4 on "
-        "the official table; REA's Archs. is stated as more than 500."
+        f"returned at Archs. Means with {INTERVALS}; of found, the exact interval (Clopper and Pearson). Published "
+        "rows are the paper's, on the official table: LAPT's is the mean of 20 runs with GPT-4; REA's Archs. is stated as "
+        "more than 500."
     )
     frame = pd.DataFrame(rows)
     frame[["runs", "evaluations"]] = frame[["runs", "evaluations"]].astype("Int64")
@@ -112,17 +116,20 @@ def _ranks(reached: pd.DataFrame, study: Study) -> Section:
         for benchmark, group in runs.groupby("benchmark", sort=False):
             table = group.pivot(index="seed", columns="task", values="rank")
             row: dict[str, object] = {"benchmark": benchmark, "method": label, "origin": "measured", "runs": len(group)}
+            row |= {"evaluations": int(group["made"].max())}
             row |= {"tasks": table.shape[1], **_estimate("rank", statistics.mean_interval(table, study.rng))}
             row |= {"median": float(group["rank"].median()), "spread": float(table.std().mean())}
             rows.append(row)
     if RANKED in set(reached["benchmark"]):
         rows += [{"benchmark": RANKED, "method": m, "origin": "published", "rank": r} for m, r in PUBLISHED_RANKS]
     frame = pd.DataFrame(rows)
-    frame[["runs", "tasks"]] = frame[["runs", "tasks"]].astype("Int64")
+    counts = ["runs", "tasks", "evaluations"]
+    frame[counts] = frame[counts].astype("Int64")
     caption = (
         "Rank, among the reported scores of the whole space, of the architecture that a run returns (1 is the best): "
         f"mean over tasks and seeds with {INTERVALS}, median, and spread (standard deviation over seeds, mean over "
-        "tasks). Published rows: average rank of table 3 of Zhou et al. 2025, over six tasks and, for LAPT, 25 runs "
+        "tasks, both without an interval); evaluations: those that a run had. Published rows: average rank of table 3 "
+        "of Zhou et al. 2025, over six tasks and, for LAPT, 25 runs "
         "with GPT-4, on the official table, which for segmentation has another metric."
     )
     section.tables.append(Table("model_ranks", caption, frame))
@@ -154,7 +161,8 @@ def _parts(found: Transfers, study: Study) -> Section:
     caption = (
         "The parts that the runs searched in, in their order: architectures, share of the whole space, mean validation "
         "score, density (share of the part that is of the space's top 0.1%; the whole space's is .001), and the rank "
-        f"of the part's best architecture in the space. Means with {INTERVALS}."
+        f"of the part's best architecture in the space. Means with {INTERVALS}. A method without chance, such as "
+        "counted operations before they adapt, has the same part in all runs: that is one observation."
     )
     section.tables.append(Table("parts", caption, pd.DataFrame(rows)))
     labels = list(dict.fromkeys(found.parts["label"]))
@@ -213,7 +221,8 @@ def _claims(verdicts: Sequence[Judged]) -> Section:
         "Each claim is a comparison: confirmed if it holds by a margin that matters (probability of improvement at "
         "least .56, p < .05 corrected by Holm over all rows), refuted if the other is better or such a margin is "
         "excluded. The same claims are judged for counted operations, which use no language model: what holds for "
-        "them, too, is not the language model's doing."
+        "them, too, is not the language model's doing. That LAPT is sooner than counted operations is no claim of the "
+        "paper; it is what its claim of speed needs."
     )
     rows = []
     for claim, label, other, outcome in verdicts:
@@ -249,7 +258,7 @@ def _diffs(found: Transfers) -> list[Diff]:
 def headlines(verdicts: Sequence[Judged]) -> list[Headline]:
     """Returns a sentence for each verdict."""
     return [
-        Headline(outcome.level, f"LAPT's claim, {claim}: {label} against {other}: {outcome.explanation}.")
+        Headline(outcome.level, f"Design principles: {label} against {other}: {claim}: {outcome.explanation}.")
         for claim, label, other, outcome in verdicts
     ]
 

@@ -1,6 +1,6 @@
 """Search in a part of the space that design principles choose, and that what is found adapts: LAPT's framework."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ class Principles(Protocol):
     """Design principles P, and what they allow.
 
     Attributes:
-        text: The principles in words; "" before they are learned, and where they have none.
+        text: The principles in words; "" before they are learned.
     """
 
     text: str
@@ -46,11 +46,24 @@ class Inner:
     """A method that searches in parts, and remembers what it found where the next part begins.
 
     Args:
-        start: Starts the method; it is started again where it ends by itself.
+        name: Name of the method.
+        problem: The task; its space is the part.
+        rng: Source of all randomness.
+        given: Parameters; those that the method does not have are left out.
+
+    Raises:
+        InputError: There is no such method, or it does more than evaluate, or lists a space that will change.
     """
 
-    def __init__(self, start: Callable[[], Search]) -> None:
-        self._start = start
+    def __init__(self, name: str, problem: Problem, rng: np.random.Generator, given: dict[str, object]) -> None:
+        method = methods.get(name, "inner")
+        if method.prompts or method.enumerates:
+            raise InputError(
+                f"inner: {name} asks a language model or lists the whole space, so it cannot search in its parts;"
+                " take for instance regularized_evolution, local_search or random_search"
+            )
+        parameters = method.complete({key: value for key, value in given.items() if key in method.parameters})
+        self._start = lambda: method.start(problem, rng, parameters)
         self._running: Search | None = None
         self._answer: Any = None
 
@@ -100,34 +113,40 @@ def principle_transfer(
         problem: Space and task.
         rng: Source of all randomness.
         principles: Are learned and adapted.
-        archive: What they are learned from; None: from the architectures of the first iteration, which has the whole
-            space, or not at all if they are known.
+        archive: What they are learned from; None: from what the first iteration finds in the whole space.
         inner: Name of the NAS method.
         population: Its parameter of that name, where it has one.
         tournament: Likewise.
         first: Evaluations of the first iteration.
         every: Of each other.
-        selected: Architectures that principles are updated from, r.
+        selected: Architectures that principles are updated from, r: the best that the iteration found (B_n).
         adaptation: Whether algorithm 2 is used; if not, there is one iteration without end.
         strict: Whether an iteration that is as good as the best before counts as a failure (`Best > Base`).
         project: See `Subspace`.
 
     Raises:
-        InputError: There is no such method.
+        InputError: The NAS method does not exist or cannot search in parts.
     """
-    space = problem.space
-    refined = Subspace(space, everything(space), project)  # Ω_r
-    method, given = methods.get(inner, "inner"), {"population": population, "tournament": tournament}
-    parameters = method.complete({name: value for name, value in given.items() if name in method.parameters})
-    nas = Inner(lambda: method.start(Problem(refined, problem.task, problem.benchmark), rng, parameters))
+    refined = Subspace(problem.space, everything(problem.space), project)  # Ω_r
+    part = Problem(refined, problem.task, problem.benchmark)
+    nas = Inner(inner, part, rng, {"population": population, "tournament": tournament})
+    return _search(refined, nas, principles, archive, first, every, selected, adaptation, strict)
+
+
+def _search(
+    refined: Subspace, nas: Inner, principles: Principles, archive: Archive | None, first: int, every: int,
+    selected: int, adaptation: bool, strict: bool,
+) -> Search:  # fmt: skip
+    space = refined.whole
+    base, evaluations = -np.inf, first  # line 4; scores may be negative
     if archive:
         known = yield from recall(archive)  # line 1
         yield from principles.learn(_archs(known))  # line 2
-    elif not principles.text:
+    else:
         yield Note("subspace", format_options(space, refined.allowed))
         found = yield from nas.search(first)
-        yield from principles.learn(_archs(sorted(found, key=score, reverse=True)[:selected]))
-    base, evaluations = -np.inf, first  # line 4; scores may be negative
+        base, evaluations = max(map(score, found), default=base), every
+        yield from principles.learn(_archs(_best(found, selected)))
     while True:  # line 5
         yield Note("principles", principles.text)
         allowed = yield from principles.translate()  # line 6
@@ -143,11 +162,15 @@ def principle_transfer(
             return
         best = max(map(score, found))  # line 8
         if base < best or (base == best and not strict):  # line 9: algorithm 2
-            yield from principles.update(_archs(sorted(found, key=score, reverse=True)[:selected]))
+            yield from principles.update(_archs(_best(found, selected)))
             base = best
         else:
             yield from principles.explore()
         evaluations = every
+
+
+def _best(evaluations: Sequence[Evaluation], count: int) -> list[Evaluation]:
+    return sorted(evaluations, key=score, reverse=True)[:count]
 
 
 def _archs(evaluations: Sequence[Evaluation]) -> list[Arch]:

@@ -49,16 +49,13 @@ class Subspace(Space):
         )
         if not fitting:
             raise InputError(f"{allowed}: expected one or more options for each decision of {self.name}")
-        self.allowed = allowed
-        self._sets = [frozenset(options) for options in allowed]
-        if self.whole.enumerable:
-            columns = zip(self.whole.enumerate().T, allowed, strict=True)
-            self._members = np.flatnonzero(np.all([np.isin(column, options) for column, options in columns], axis=0))
-            self.size = self._members.size
-        else:  # every combination of options is an architecture
-            self.size = math.prod(map(len, allowed))
-        if not self.size:
+        # Of a space that cannot be listed, every combination of options is an architecture.
+        inside = np.flatnonzero(members(self.whole, allowed)) if self.whole.enumerable else np.empty(0, dtype=int)
+        size = inside.size if self.whole.enumerable else math.prod(map(len, allowed))
+        if not size:
             raise InputError(f"these options make no architecture of {self.name}:\n{format_options(self, allowed)}")
+        self.allowed, self.size, self._members = allowed, size, inside
+        self._sets = [frozenset(options) for options in allowed]
 
     def __contains__(self, arch: Arch) -> bool:
         """Returns whether an architecture has allowed options alone."""
@@ -75,6 +72,13 @@ class Subspace(Space):
         if not np.isin(rows, self._members).all():
             raise InputError(f"an architecture has an option that is not allowed in this part of {self.name}")
         return np.searchsorted(self._members, rows)
+
+    def as_array(self, archs: Sequence[Arch] | NDArray[np.integer]) -> NDArray[np.int64]:
+        """Returns the architectures as an array; raises an `InputError` for one outside."""
+        rows = self.whole.as_array(archs)
+        if not all(tuple(row) in self for row in rows.tolist()):
+            raise InputError(f"an architecture has an option that is not allowed in this part of {self.name}")
+        return rows
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draws one architecture uniformly."""
@@ -138,6 +142,12 @@ class Subspace(Space):
 def everything(space: Space) -> Allowed:
     """Returns all options of each decision."""
     return tuple(tuple(range(len(decision.options))) for decision in space.decisions)
+
+
+def members(space: Space, allowed: Allowed) -> NDArray[np.bool_]:
+    """Returns which architectures of a space that can be listed have allowed options alone: shape (size,)."""
+    columns = zip(space.enumerate().T, allowed, strict=True)
+    return np.all([np.isin(column, options) for column, options in columns], axis=0)
 
 
 def options_grammar(space: Space, most: int) -> str:

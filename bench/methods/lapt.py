@@ -25,7 +25,8 @@ class Described:
         retries: How often a translation with lines that cannot be read is asked for again.
         temperature: Of sampling.
         max_tokens: Tokens of an answer in words at most.
-        forget: Whether what is said of other options takes the principles' place, and does not join them.
+        forget: Whether the model is not shown its principles when it is asked about other options, which then take
+            their place.
     """
 
     text = ""
@@ -58,12 +59,14 @@ class Described:
 
     def update(self, archs: Sequence[Arch]) -> Thinking:
         """Asks for the principles again, in the light of architectures that were found (algorithm 2, line 2)."""
-        self.text = yield from self._say("lapt_update", archs)
+        said = yield from self._say("lapt_update", archs)
+        self.text = said or self.text  # no answer changes nothing
 
     def explore(self) -> Thinking:
         """Asks for the effects of options that the principles do not speak of (algorithm 2, line 5)."""
+        before, self.text = self.text, "" if self._forget else self.text
         others = yield from self._say("lapt_explore")
-        self.text = others if self._forget else f"{self.text}\n{others}"
+        self.text = f"{self.text}\n{others}".strip() or before
 
     def translate(self) -> Generator[Effect, Answer, Allowed]:
         """Returns what the model makes of the principles; a decision whose line cannot be read keeps all options."""
@@ -93,8 +96,8 @@ def lapt(
     """Design principles are learned from another task, choose a part of the space, and adapt to what is found there.
 
     Zhou et al. 2025 (AAAI, arXiv:2408.11330), algorithms 1 and 2, with the settings of table 1 for NAS-Bench-201; for
-    TransNAS-Bench-101: options = 3, first = 20, every = 10, selected = 15, population = 10, tournament = 5. The last
-    four parameters are departures of the released code.
+    TransNAS-Bench-101: options = 3, first = 20, every = 10, selected = 15, population = 10, tournament = 5. The
+    released code departs from the paper: leak, strict, forget, and no project.
 
     Args:
         problem: Space and task.
@@ -107,16 +110,17 @@ def lapt(
         first: Evaluations of the first iteration.
         every: Of each other.
         selected: Architectures that principles are updated from, r.
-        inner: The NAS method that searches, any that proposes by the space's `sample`, `mutate` or `neighbours`.
+        inner: The NAS method that searches: any that asks no language model and needs no list of the space, so that
+            it proposes by `sample`, `mutate` or `neighbours`.
         population: Its parameter of that name, where it has one.
         tournament: Likewise.
         adaptation: Whether principles adapt (if not: "WO Adaptation").
         retries: How often a translation with lines that cannot be read is asked for again.
         temperature: Of the model's sampling.
         max_tokens: Tokens of an answer in words at most.
-        leak: Whether principles are learned from the *target* task's architectures.
+        leak: Whether principles are learned from the *target* task's architectures, whatever the source.
         strict: Whether they are updated only by an iteration that is better than the best before, and not as good.
-        forget: Whether, after another, the model is not reminded of its principles.
+        forget: Whether the model, asked about other options, is not shown its principles, which its answer replaces.
         project: Whether architectures from before are brought into the new part of the space.
     """
     principles = Described(problem, options, retries, temperature, max_tokens, forget)

@@ -24,7 +24,7 @@ def local_search(problem: Problem, rng: np.random.Generator) -> Search:
             for i in rng.permutation(len(near)).tolist():
                 if near[i] not in known:
                     (known[near[i]],) = yield from evaluate([near[i]])
-            best = max(near, key=lambda arch: score(known[arch]))
+            best = max([current, *near], key=lambda arch: score(known[arch]))
             if score(known[best]) <= score(known[current]):
                 break
             current = best

@@ -1,66 +1,49 @@
 """LAPT's control: a part of the space that is drawn at random."""
 
-from collections.abc import Generator, Sequence
+from contextlib import suppress
 
 import numpy as np
 from pydantic import PositiveInt
 
-from bench.effects import Answer, Effect, Search
+from bench.effects import Note, Search
 from bench.method import Problem, method
-from bench.principle_transfer import Thinking, principle_transfer
-from surrogates.space import Arch, Space
-from surrogates.subspace import Allowed
+from bench.methods import methods
+from surrogates.errors import InputError
+from surrogates.subspace import Subspace, format_options
 
-
-class Drawn:
-    """Allows options that are drawn uniformly, as many of each decision.
-
-    Args:
-        space: The space.
-        options: Options of a decision.
-        rng: Draws them.
-    """
-
-    text = "drawn uniformly"
-
-    def __init__(self, space: Space, options: int, rng: np.random.Generator) -> None:
-        self._space, self._options, self._rng = space, options, rng
-
-    def learn(self, archs: Sequence[Arch]) -> Thinking:
-        """Learns nothing."""
-        del archs
-        yield from ()
-
-    update = learn
-
-    def explore(self) -> Thinking:
-        """Explores nothing: each translation draws anew."""
-        yield from ()
-
-    def translate(self) -> Generator[Effect, Answer, Allowed]:
-        """Returns the options drawn."""
-        yield from ()
-        sizes = (len(decision.options) for decision in self._space.decisions)
-        drawn = (self._rng.choice(n, min(n, self._options), replace=False) for n in sizes)
-        return tuple(tuple(sorted(options.tolist())) for options in drawn)
+DRAWS = 100
+"""Parts that are drawn at most, until one has an architecture."""
 
 
 @method("random_subspace", control="regularized_evolution")
 def random_subspace(
-    problem: Problem, rng: np.random.Generator, *, options: PositiveInt = 2, inner: str = "regularized_evolution",
-    population: PositiveInt = 5, tournament: PositiveInt = 2,
+    problem: Problem, rng: np.random.Generator, *, options: PositiveInt = 2, population: PositiveInt = 5,
+    tournament: PositiveInt = 2,
 ) -> Search:  # fmt: skip
-    """Searches in a part of the space that is drawn once, of the size that LAPT's has at most.
+    """Aging evolution in a part of the space that is drawn once, of the size that LAPT's has at most.
 
     Args:
         problem: Space and task.
         rng: Source of all randomness.
         options: Options that are allowed of each decision.
-        inner: As in `bench.methods.lapt.lapt`, as all that follows.
-        population: See there.
-        tournament: See there.
+        population: Of `regularized_evolution`.
+        tournament: Likewise.
+
+    Raises:
+        InputError: No part that was drawn has an architecture.
     """
-    return principle_transfer(
-        problem, rng, Drawn(problem.space, options, rng), None, inner=inner, population=population,
-        tournament=tournament, first=1, every=1, selected=1, adaptation=False,
-    )  # fmt: skip
+    part = draw(problem, rng, options)
+    yield Note("subspace", format_options(problem.space, part.allowed))
+    search = methods.get("regularized_evolution")
+    given: dict[str, object] = {"population": population, "tournament": tournament}
+    yield from search.start(Problem(part, problem.task, problem.benchmark), rng, given)
+
+
+def draw(problem: Problem, rng: np.random.Generator, options: int) -> Subspace:
+    """Returns a part with as many options of each decision, drawn uniformly; drawn again if it is empty."""
+    sizes = [len(decision.options) for decision in problem.space.decisions]
+    for _ in range(DRAWS):
+        drawn = (rng.choice(size, min(size, options), replace=False).tolist() for size in sizes)
+        with suppress(InputError):
+            return Subspace(problem.space, tuple(tuple(sorted(chosen)) for chosen in drawn))
+    raise InputError(f"{DRAWS} parts with {options} options of each decision hold no architecture; raise options")

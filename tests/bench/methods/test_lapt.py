@@ -6,6 +6,7 @@ import pytest
 from bench.effects import Archive, Ask, Evaluate, Note
 from bench.llm.prompts import render
 from surrogates.benchmarks import benchmarks
+from surrogates.errors import InputError
 from surrogates.spaces.nas_bench_201 import OPERATIONS
 from surrogates.subspace import everything, format_options, parse_options
 
@@ -124,7 +125,9 @@ def test_principles_are_remembered_after_a_failure_unless_forgotten(play):
     def say(template: str, n: int) -> str:
         return (NARROW, OTHER)[min(n, 1)] if template == "lapt_translate" else f"{template} {n}"
 
-    remembered, forgotten = (prompts(play(16, say, forget=forget))[-1] for forget in (False, True))
+    asked = [prompts(play(16, say, forget=forget)) for forget in (False, True)]
+    assert ["lapt_update 0" in said[-2] for said in asked] == [True, False]
+    remembered, forgotten = (said[-1] for said in asked)
     assert "lapt_explore 0" in remembered
     assert "lapt_update 0" in remembered
     assert "lapt_explore 0" in forgotten
@@ -170,6 +173,48 @@ def test_without_transfer_the_first_iteration_has_the_whole_space(play):
     assert set(np.ravel(later)) <= {2, 3}
     best = max(first, key=lambda a: CELLS.query([a], TARGET).validation[0])
     assert f"[{', '.join(OPERATIONS[op] for op in best)}]" in prompts(played)[0]
+
+
+def test_without_transfer_the_schedule_and_the_best_so_far_are_kept(play):
+    def worse(template, n):
+        return OTHER if template == "lapt_translate" else template
+
+    played = play(30, worse, source="", first=10, every=5)
+    at, made = [], 0
+    for effect in played.effects:
+        if isinstance(effect, Evaluate):
+            made += len(effect.proposals)
+        elif isinstance(effect, Note) and effect.name == "subspace":
+            at.append(made)
+    assert at == [0, 10, 15, 20, 25]
+    # What the whole space gave is not reached with two poor operations.
+    assert templates(played)[3] == "lapt_explore"
+
+
+def test_an_answer_that_failed_changes_nothing(play):
+    def silent(template, n):
+        return "" if template in ("lapt_update", "lapt_explore") else words(template, n)
+
+    noted = [e.text for e in play(30, silent).effects if isinstance(e, Note) and e.name == "principles"]
+    assert set(noted) == {"lapt_principles 0"}
+
+
+@pytest.mark.parametrize("name", ["genius", "eda", "bananas"])
+def test_a_nas_method_that_cannot_search_in_parts_is_refused(play, name):
+    with pytest.raises(InputError, match=f"inner: {name} asks a language model or lists the whole space"):
+        play(1, inner=name)
+
+
+def test_an_unknown_nas_method_is_refused_before_anything_is_asked(play):
+    with pytest.raises(InputError, match=r"local_serch.*did you mean 'local_search'"):
+        play(1, inner="local_serch")
+
+
+@pytest.mark.parametrize("inner", ["regularized_evolution", "local_search", "random_search"])
+def test_a_part_of_one_architecture_can_be_searched(play, inner):
+    one = format_options(SPACE, ((3,),) * 6)
+    played = play(8, lambda t, n: one if t == "lapt_translate" else t, inner=inner)
+    assert set(played.proposed) == {(3,) * 6}
 
 
 def test_a_translation_that_cannot_be_read_is_asked_for_again_and_then_leaves_all_options(play):
