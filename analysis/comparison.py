@@ -225,7 +225,10 @@ def _at(study: Study, level: trajectories.Level) -> tuple[Section, str]:
         )
     normalised = study.reached(n, "normalised", labels)
     tasks = len(study.shared(labels))
-    overall = {label: statistics.iqm_interval(table, study.rng) for label, table in normalised.items()}
+    unknown = Estimate(np.nan, np.nan, np.nan, 0)
+    overall = {
+        label: statistics.iqm_interval(table, study.rng) if tasks else unknown for label, table in normalised.items()
+    }
     caption = (
         f"Regret after {n} evaluations, in each task's unit, and normalised regret over the {counted(tasks, 'task')} "
         f"that all these methods have: interquartile mean with {INTERVALS}. {study.seeds(labels)}"

@@ -25,6 +25,9 @@ INK, RULE, PAPER = "#232221", "#d9d6d0", "#fefefe"
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; without black, yellow and the light blue that a
 # dark or a light page would swallow, in an order that keeps neighbours far apart.
+LETTERS = 12
+"""Letters of a legend in an inch, about."""
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8C8C8C")
 Line = Literal["-", "--", ":", "-."]
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")
@@ -268,7 +271,8 @@ def critical_difference(ranks: Mapping[str, float], p: pd.DataFrame, look: Mappi
     """
     from scikit_posthocs import critical_difference_diagram
 
-    figure, ax = _figure(1.1 * WIDTH, 0.7 + 0.24 * len(ranks))
+    labels = max(map(len, ranks)) / LETTERS
+    figure, ax = _figure(max(1.1 * WIDTH, 2.5 + labels), 0.7 + 0.24 * len(ranks))
     drawn = critical_difference_diagram(
         dict(ranks),
         p,
@@ -445,7 +449,8 @@ def small_multiples(
     labels = list(dict.fromkeys(trace.label for panel in panels for trace in panel.traces))
     size = (WIDTH, HEIGHT) if columns == 1 else (0.69 * WIDTH, 0.72 * HEIGHT)
     legend = legend and len(labels) > 1
-    figure, axes = _panels(rows, columns, 0.3 * legend, size)
+    abreast = max(1, min(len(labels), int(columns * size[0] * LETTERS / (max(map(len, labels), default=1) + 6))))
+    figure, axes = _panels(rows, columns, 0.3 * legend * -(-len(labels) // abreast), size)
     for i, (ax, panel) in enumerate(zip(axes, panels, strict=False)):
         for trace in panel.traces:
             style = look[trace.label]
@@ -474,7 +479,7 @@ def small_multiples(
         ax.set_axis_off()
     if legend:
         lines = [Line2D([], [], color=look[name].colour, linestyle=look[name].line, label=name) for name in labels]
-        figure.legend(handles=lines, loc="lower center", ncols=len(lines))
+        figure.legend(handles=lines, loc="lower center", ncols=abreast)
     return figure
 
 

@@ -99,8 +99,8 @@ def _soon(reached: pd.DataFrame, study: Study) -> Section:
         "the first among its top 0.1% by validation score, else the budget; top: the latter alone, runs that found "
         "none counting with their budget; found: the share of runs that did; score: the reported score of what is "
         f"returned at Archs. Means with {INTERVALS}; of found, the exact interval (Clopper and Pearson). Published "
-        "rows are the paper's, on the official table: LAPT's is the mean of 20 runs with GPT-4; REA's Archs. is stated as "
-        "more than 500."
+        "rows are the paper's, on the official table: LAPT's is the mean of 20 runs with GPT-4; REA's Archs. is "
+        "stated as more than 500."
     )
     frame = pd.DataFrame(rows)
     frame[["runs", "evaluations"]] = frame[["runs", "evaluations"]].astype("Int64")
