@@ -25,6 +25,9 @@ INK, RULE, PAPER = "#232221", "#d9d6d0", "#fefefe"
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; without black, yellow and the light blue that a
 # dark or a light page would swallow, in an order that keeps neighbours far apart.
+TITLE = 9.5
+"""Points of a title, where it fits."""
+
 LETTERS = 12
 """Letters of a legend in an inch, about."""
 
@@ -39,7 +42,7 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
-    "axes.titlesize": 9.5,
+    "axes.titlesize": TITLE,
     "axes.titleweight": "bold",
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -304,7 +307,9 @@ def estimates(rows: Sequence[Row], x: str, reference: float | None = None, legen
     step = 0.068  # inches between the points of a line
     most = max([2, *(len(row.points) for row in rows)])
     height = 0.4 + step * (most - 2)
-    figure, ax = _figure(1.1 * WIDTH, 0.8 + height * len(rows))
+    names = {name for row in rows for name, _, _ in row.points}
+    width = max(1.1 * WIDTH, 0.6 + max((len(row.title) for row in rows), default=0) / LETTERS)
+    figure, ax = _figure(width, 0.8 + height * len(rows))
     named: dict[str, Line2D] = {}
     for i, row in enumerate(rows):
         ground = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8}
@@ -327,7 +332,8 @@ def estimates(rows: Sequence[Row], x: str, reference: float | None = None, legen
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
     if legend and len(named) > 1:
-        figure.legend(handles=list(named.values()), loc="outside lower center", ncols=2)
+        abreast = 2 if 2 * max(map(len, names)) < width * LETTERS else 1
+        figure.legend(handles=list(named.values()), loc="outside lower center", ncols=abreast)
     return figure
 
 
@@ -450,7 +456,9 @@ def small_multiples(
     size = (WIDTH, HEIGHT) if columns == 1 else (0.69 * WIDTH, 0.72 * HEIGHT)
     legend = legend and len(labels) > 1
     abreast = max(1, min(len(labels), int(columns * size[0] * LETTERS / (max(map(len, labels), default=1) + 6))))
-    figure, axes = _panels(rows, columns, 0.3 * legend * -(-len(labels) // abreast), size)
+    figure, axes = _panels(rows, columns, legend * (0.13 + 0.17 * -(-len(labels) // abreast)), size)
+    longest = max(len(panel.title) for panel in panels) / ((size[0] - 0.7) * LETTERS)
+    title_size = TITLE / max(1.0, longest)
     for i, (ax, panel) in enumerate(zip(axes, panels, strict=False)):
         for trace in panel.traces:
             style = look[trace.label]
@@ -473,7 +481,8 @@ def small_multiples(
             ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if y:
             ax.set_ylim(y)
-        ax.set(title=panel.title, xlabel=panel.x, ylabel="" if i % columns else panel.y)
+        ax.set_title(panel.title, fontsize=title_size)
+        ax.set(xlabel=panel.x, ylabel="" if i % columns else panel.y)
         ax.grid(axis="y")
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
