@@ -265,3 +265,13 @@ def test_published_numbers_stand_beside_ours_and_are_marked():
 def test_a_study_without_parts_has_no_such_section(reported):
     page = (reported / "index.html").read_text(encoding="utf-8")
     assert "Design principles" not in page
+
+
+def test_methods_that_share_no_task_are_reported_all_the_same(tmp_path):
+    grids = [
+        {"methods": [method], "benchmarks": {"nas-bench-graph": [task]}, "seeds": 2, "budget": {"evaluations": 5}}
+        for method, task in (("random_search", "cora"), ("regularized_evolution", "citeseer"))
+    ]
+    study = Study(name="apart", title="", grid=[Grid.model_validate(grid) for grid in grids])
+    run_study(study, study.runs(), tmp_path, Inline())
+    assert "there is no task on which all of" in report(tmp_path).read_text(encoding="utf-8")
