@@ -138,6 +138,18 @@ class Space(ABC):
         """
         return self.enumerate()[self.index(archs)]
 
+    def meaning(self, description: Arch) -> Arch | None:
+        """Returns the architecture that a combination of decisions is or, by `canonical`, means; None if none."""
+        try:
+            self.as_array([description])
+        except InputError:
+            try:
+                description = self.canonical(description)
+                self.as_array([description])
+            except InputError:
+                return None
+        return description
+
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draws one architecture uniformly."""
         return self._archs[rng.integers(self.size)]
@@ -167,7 +179,7 @@ class Space(ABC):
             raise InputError(f"networks need the package {error.name}: pip install 'nascent[train]'") from error
         return networks.Network(arch, **options)
 
-    @property
+    @cached_property
     def code(self) -> str:
         """Source of the class that builds a cell from the list of its operations, as a prompt; "" where none exists."""
         classes = (part for part in ast.parse(self._networks).body if isinstance(part, ast.ClassDef))

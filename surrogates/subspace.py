@@ -95,19 +95,8 @@ class Subspace(Space):
         )
         if projected == arch:
             return arch
-        if not self._listed(projected):
-            try:
-                projected = self.whole.canonical(projected)
-            except InputError:
-                return self.sample(rng)
-        return projected if projected in self and self._listed(projected) else self.sample(rng)
-
-    def _listed(self, arch: Arch) -> bool:
-        try:
-            self.whole.as_array([arch])
-        except InputError:
-            return False
-        return True
+        meant = self.whole.meaning(projected)
+        return meant if meant is not None and meant in self else self.sample(rng)
 
     def neighbours(self, arch: Arch) -> list[Arch]:
         """Returns the neighbours in the whole space whose changed decisions have allowed options."""

@@ -6,8 +6,6 @@ from pydantic import PositiveInt
 from bench.effects import Search
 from bench.evaluated import Evaluated
 from bench.method import Problem, method
-from surrogates.errors import InputError
-from surrogates.space import Arch, Space
 
 
 @method("tpe", requires=("optuna",), enumerates=True)
@@ -50,8 +48,8 @@ def tpe(
     while len(left := evaluated.left):
         for _ in range(suggestions):
             trial = study.ask(parameters)
-            row = meaning(space, tuple(trial.params[name] for name in parameters))
-            if row in left:
+            arch = space.meaning(tuple(trial.params[name] for name in parameters))
+            if arch is not None and (row := int(space.index([arch])[0])) in left:
                 break
             study.tell(trial, state=TrialState.FAIL)
         else:
@@ -61,15 +59,3 @@ def tpe(
         (result,) = yield from evaluated.evaluate(np.array([row]))
         scored = result.failure is None and np.isfinite(result.score)
         study.tell(trial, result.score if scored else None, None if scored else TrialState.FAIL)
-
-
-def meaning(space: Space, description: Arch) -> int | None:
-    """Returns the row of the architecture that a combination of decisions means; None if it means none."""
-    try:
-        return int(space.index([description])[0])
-    except InputError:
-        pass
-    try:
-        return int(space.index([space.canonical(description)])[0])
-    except InputError:
-        return None

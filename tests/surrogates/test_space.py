@@ -5,6 +5,9 @@ import pytest
 
 from surrogates.errors import InputError
 from surrogates.spaces import spaces
+from surrogates.spaces.nas_bench_201 import nas_bench_201
+from surrogates.spaces.nas_bench_graph import OPERATIONS, SKIP, nas_bench_graph
+from surrogates.spaces.trans_nas_bench_101_macro import trans_nas_bench_101_macro
 
 
 def test_neither_spaces_nor_their_code_need_torch():
@@ -34,3 +37,27 @@ def test_a_space_without_networks_says_so():
 def test_what_is_no_architecture_is_not_built():
     with pytest.raises(InputError, match="no architecture of nas_bench_201"):
         spaces.get("nas_bench_201").build((9,) * 6)
+
+
+def test_a_combination_of_decisions_means_the_architecture_that_the_space_lists():
+    gcn, fc = OPERATIONS.index("gcn"), OPERATIONS.index("fc")
+    # Two layers that read the input, in either order, are the same network.
+    either = [nas_bench_graph.meaning((0, 0, 1, 2, gcn, fc, a, b)) for a, b in ((gcn, fc), (fc, gcn))]
+    other = nas_bench_graph.meaning((0, 0, 1, 2, fc, gcn, gcn, fc))
+    assert either[1] == other != either[0]
+    # An architecture that is listed is itself, even if an equivalent one stands for its class.
+    skip = nas_bench_201.parse("|skip_connect~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|")
+    assert nas_bench_201.canonical(skip) != skip
+    assert nas_bench_201.meaning(skip) == skip
+
+
+@pytest.mark.parametrize(
+    ("space", "description"),
+    [
+        (nas_bench_graph, (0, 0, 0, 0, SKIP, SKIP, SKIP, SKIP)),
+        (trans_nas_bench_101_macro, (1, 2, 0, 3, 4, 1)),  # a gap in the chain
+        (trans_nas_bench_101_macro, (1, 1, 1, 1, 1, 1)),  # never doubles the channels
+    ],
+)
+def test_some_combinations_mean_no_architecture(space, description):
+    assert space.meaning(description) is None
