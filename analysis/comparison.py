@@ -225,10 +225,7 @@ def _at(study: Study, level: trajectories.Level) -> tuple[Section, str]:
         )
     normalised = study.reached(n, "normalised", labels)
     tasks = len(study.shared(labels))
-    unknown = Estimate(np.nan, np.nan, np.nan, 0)
-    overall = {
-        label: statistics.iqm_interval(table, study.rng) if tasks else unknown for label, table in normalised.items()
-    }
+    overall = {label: statistics.iqm_interval(table, study.rng) for label, table in normalised.items()}
     caption = (
         f"Regret after {n} evaluations, in each task's unit, and normalised regret over the {counted(tasks, 'task')} "
         f"that all these methods have: interquartile mean with {INTERVALS}. {study.seeds(labels)}"
@@ -258,21 +255,17 @@ def _regrets(study: Study, n: int, labels: Sequence[str], overall: Mapping[str, 
         row: dict[str, object] = {"method": label}
         for benchmark, task in study.places:
             values = reached[label].reindex(columns=[f"{benchmark}/{task}"])
-            row |= _columns(f"{benchmark}/{task}", statistics.iqm_interval(values, study.rng))
-        row |= _columns("normalised", overall[label])
+            row |= statistics.iqm_interval(values, study.rng).columns(f"{benchmark}/{task}")
+        row |= overall[label].columns("normalised")
         rows.append({**row, "runs": int(reached[label].notna().to_numpy().sum())})
     return pd.DataFrame(rows)
-
-
-def _columns(name: str, estimate: Estimate) -> dict[str, object]:
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
 def _rank(study: Study, section: Section, n: int, normalised: Mapping[str, pd.DataFrame]) -> None:
     """Adds ranks and, for at least three methods on two tasks, the critical-difference diagram."""
     tasks = len(next(iter(normalised.values())).columns)
     ranks = statistics.average_ranks(normalised, study.rng)
-    rows = [{"method": label, **_columns("rank", rank), "runs": rank.n} for label, rank in ranks.items()]
+    rows = [{"method": label, **rank.columns("rank"), "runs": rank.n} for label, rank in ranks.items()]
     caption = (
         f"Average rank among {len(ranks)} methods after {n} evaluations (1 is best): methods are ranked on each of "
         f"{counted(tasks, 'task')} by the interquartile mean of their seeds; {INTERVALS}."
@@ -348,8 +341,8 @@ def _against_controls(study: Study, found: Sequence[Control]) -> Section:
             "evaluations": c.evaluations,
             "tasks": c.tasks,
             "runs": c.outcome.improvement.n,
-            **_columns("gain", c.outcome.difference),
-            **_columns("improvement", c.outcome.improvement),
+            **c.outcome.difference.columns("gain"),
+            **c.outcome.improvement.columns("improvement"),
             "p_holm": c.outcome.p,
             "needed_runs": c.outcome.needed_n,
         }

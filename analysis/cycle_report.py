@@ -14,7 +14,7 @@ from analysis.cycle_claims import GROUP, Found
 from analysis.cycles import Cycles
 from analysis.figures import Small, Trace
 from analysis.results import JOURNAL, write
-from analysis.sections import Drawing, Section, Study, counted, exhibit, listed
+from analysis.sections import SHOWN, Drawing, Section, Study, counted, exhibit, listed
 from analysis.tables import Table
 from theory.elite_mass import EliteMass
 from theory.trend import means
@@ -32,9 +32,6 @@ FIGURES = {
 """Columns of the cycles that are drawn: name of the figure, title of its vertical axis, and what it shows."""
 
 INTERVAL = "95% intervals over seeds (Student's t)"
-
-SHOWN = 8
-"""Methods that a figure can hold and still be read; with more, the tables tell."""
 
 
 def sections(study: Study) -> tuple[list[Section], list[Found]]:

@@ -23,14 +23,14 @@ from analysis.statistics import Band, Estimate
 INK, RULE, PAPER = "#232221", "#d9d6d0", "#fefefe"
 """Colours of text, of grid lines and of the ground; in a page they become its own."""
 
-# Okabe and Ito's colours, told apart with every kind of colour vision; without black, yellow and the light blue that a
-# dark or a light page would swallow, in an order that keeps neighbours far apart.
 TITLE = 9.5
 """Points of a title, where it fits."""
 
 LETTERS = 12
 """Letters of a legend in an inch, about."""
 
+# Okabe and Ito's colours, told apart with every kind of colour vision; without black, yellow and the light blue that a
+# dark or a light page would swallow, in an order that keeps neighbours far apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#8C8C8C")
 Line = Literal["-", "--", ":", "-."]
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.")

@@ -157,7 +157,7 @@ def _language(study: Study) -> Section:
             row["seconds_per_request"] = spent["llm_seconds"] / spent["requests"]
             row["longest_run_seconds"] = float(runs["wall_seconds"].max())
             for share, estimate in shares.items():
-                row |= {share: estimate.value, f"{share}_low": estimate.low, f"{share}_high": estimate.high}
+                row |= estimate.columns(share)
             rows.append(row)
     if not rows:
         section.notes.append("No run of a method that asks a language model has an evaluation yet.")

@@ -15,6 +15,9 @@ from analysis import figures, trajectories
 from analysis.tables import Table
 from surrogates.benchmarks import benchmarks
 
+SHOWN = 8
+"""Methods that a figure can hold and still be read; with more, the tables tell."""
+
 INTERVALS = "95% bootstrap intervals over seeds, stratified by task (2,000 resamples)"
 
 

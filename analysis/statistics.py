@@ -47,6 +47,10 @@ class Estimate(NamedTuple):
     high: float
     n: int
 
+    def columns(self, name: str) -> dict[str, float]:
+        """Returns it as the columns of a `Table`: `name`, `name_low` and `name_high`."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 class Band(NamedTuple):
     """Numbers with their intervals, each an array with one entry a point; otherwise as `Estimate`."""
@@ -97,6 +101,8 @@ def iqm_interval(values: ArrayLike, rng: np.random.Generator, resamples: int = R
         rng: Source of all randomness.
         resamples: Number of resamples.
     """
+    if not np.size(values):
+        return Estimate(np.nan, np.nan, np.nan, 0)
     band = iqm_band(np.asarray(values, dtype=float)[:, :, None], rng, resamples)
     return Estimate(float(band.value[0]), float(band.low[0]), float(band.high[0]), band.n)
 

@@ -166,10 +166,6 @@ class Part(NamedTuple):
     folded: Mapping[str, Table]
 
 
-def _columns(name: str, estimate: Estimate) -> dict[str, float]:
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-
-
 def _estimate(row: pd.Series, name: str) -> Estimate:
     return Estimate(row[name], row[f"{name}_low"], row[f"{name}_high"], SEEDS)
 
@@ -431,7 +427,7 @@ def _regrets(reached: Mapping[str, Mapping[str, Array]], rng: np.random.Generato
                 table, surrogate = (reached[source][task][i, :, k, None] for source in SOURCES)
                 row: dict[str, object] = {"task": task, "method": method, "measure": measure}
                 for name, values in (("table", table), ("surrogate", surrogate), ("difference", surrogate - table)):
-                    row |= _columns(name, statistics.mean_interval(values, rng))
+                    row |= statistics.mean_interval(values, rng).columns(name)
                 rows.append(row)
     return pd.DataFrame(rows)
 
@@ -445,7 +441,7 @@ def _transfers(pairs: Mapping[str, Pair], rng: np.random.Generator) -> pd.DataFr
                 table, transferred = own[i, :, k, None], pair.transferred[i, :, k, None]
                 row: dict[str, object] = {"task": task, "method": method, "measure": measure}
                 for name, values in (("table", table), ("transferred", transferred), ("loss", transferred - table)):
-                    row |= _columns(name, statistics.mean_interval(values, rng))
+                    row |= statistics.mean_interval(values, rng).columns(name)
                 rows.append(row)
     return pd.DataFrame(rows)
 

@@ -11,8 +11,7 @@ from analysis import figures, statistics, transfer, transfer_claims
 from analysis.comparison import Headline
 from analysis.figures import Small, Trace
 from analysis.results import JOURNAL
-from analysis.sections import INTERVALS, Drawing, Exhibit, Section, Study, exhibit
-from analysis.statistics import Estimate
+from analysis.sections import INTERVALS, SHOWN, Drawing, Exhibit, Section, Study, exhibit
 from analysis.tables import Table
 from analysis.transfer import Transfers
 from analysis.transfer_claims import Judged
@@ -41,9 +40,6 @@ PUBLISHED_RANKS = (
 RANKED = "trans-nas-bench-101-micro"
 SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Shares of the whole space's best architectures at which parts are compared with it."""
-
-SHOWN = 8
-"""Methods that a figure can hold and still be read; with more, the tables tell."""
 
 
 class Diff(NamedTuple):
@@ -117,7 +113,7 @@ def _ranks(reached: pd.DataFrame, study: Study) -> Section:
             table = group.pivot(index="seed", columns="task", values="rank")
             row: dict[str, object] = {"benchmark": benchmark, "method": label, "origin": "measured", "runs": len(group)}
             row |= {"evaluations": int(group["made"].max())}
-            row |= {"tasks": table.shape[1], **_estimate("rank", statistics.mean_interval(table, study.rng))}
+            row |= {"tasks": table.shape[1], **statistics.mean_interval(table, study.rng).columns("rank")}
             row |= {"median": float(group["rank"].median()), "spread": float(table.std().mean())}
             rows.append(row)
     if RANKED in set(reached["benchmark"]):
@@ -173,7 +169,8 @@ def _parts(found: Transfers, study: Study) -> Section:
             table = benchmarks.get(str(benchmark))
             traces, told = [], []
             for label, runs in group.groupby("label", sort=False):
-                curves = np.array([transfer.concentration(table, str(task), t, SHARES) for t in runs["allowed"]])
+                known = {t: transfer.concentration(table, str(task), t, SHARES) for t in set(runs["allowed"])}
+                curves = np.array([known[text] for text in runs["allowed"]])
                 average = means(curves)
                 low, high = average.interval() if len(curves) > 1 else ((), ())
                 traces.append(Trace(str(label), SHARES, average.mean, low, high))
@@ -227,7 +224,7 @@ def _claims(verdicts: Sequence[Judged]) -> Section:
     rows = []
     for claim, label, other, outcome in verdicts:
         row: dict[str, object] = {"claim": claim, "method": label, "compared with": other, "verdict": outcome.level}
-        row |= _estimate("improvement", outcome.improvement) | {"p_holm": outcome.p, "explanation": outcome.explanation}
+        row |= outcome.improvement.columns("improvement") | {"p_holm": outcome.p, "explanation": outcome.explanation}
         rows.append(row)
     caption = f"Verdicts; improvement: probability that a run is better than one of the other, with {INTERVALS}."
     if rows:
@@ -263,9 +260,5 @@ def headlines(verdicts: Sequence[Judged]) -> list[Headline]:
     ]
 
 
-def _interval(name: str, values: "pd.Series[float]", rng: np.random.Generator) -> dict[str, object]:
-    return _estimate(name, statistics.mean_interval(values.to_numpy()[:, None], rng))
-
-
-def _estimate(name: str, estimate: Estimate) -> dict[str, object]:
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+def _interval(name: str, values: "pd.Series[float]", rng: np.random.Generator) -> dict[str, float]:
+    return statistics.mean_interval(values.to_numpy()[:, None], rng).columns(name)

@@ -44,6 +44,17 @@ def parts(played):
     return [e.text for e in played.effects if isinstance(e, Note) and e.name == "subspace"]
 
 
+def starts(played):
+    """Returns how many evaluations were made before each part."""
+    at, made = [], 0
+    for effect in played.effects:
+        if isinstance(effect, Evaluate):
+            made += len(effect.proposals)
+        elif isinstance(effect, Note) and effect.name == "subspace":
+            at.append(made)
+    return at
+
+
 def learning(played):
     """Returns what happens before the first evaluation."""
     first = next(i for i, effect in enumerate(played.effects) if isinstance(effect, Evaluate))
@@ -149,13 +160,7 @@ def test_architectures_from_before_are_brought_into_the_new_part_unless_not_proj
 
 def test_adaptation_begins_where_the_schedule_says(play):
     played = play(40, first=20, every=10)
-    at, made = [], 0
-    for effect in played.effects:
-        if isinstance(effect, Evaluate):
-            made += len(effect.proposals)
-        elif isinstance(effect, Note) and effect.name == "subspace":
-            at.append(made)
-    assert at == [0, 20, 30]
+    assert starts(played) == [0, 20, 30]
 
 
 def test_without_adaptation_nothing_is_asked_after_learning(play):
@@ -180,13 +185,7 @@ def test_without_transfer_the_schedule_and_the_best_so_far_are_kept(play):
         return OTHER if template == "lapt_translate" else template
 
     played = play(30, worse, source="", first=10, every=5)
-    at, made = [], 0
-    for effect in played.effects:
-        if isinstance(effect, Evaluate):
-            made += len(effect.proposals)
-        elif isinstance(effect, Note) and effect.name == "subspace":
-            at.append(made)
-    assert at == [0, 10, 15, 20, 25]
+    assert starts(played) == [0, 10, 15, 20, 25]
     # What the whole space gave is not reached with two poor operations.
     assert templates(played)[3] == "lapt_explore"
 
