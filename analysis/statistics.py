@@ -8,10 +8,10 @@ seeds may differ); infinite is a run that returned no architecture, worse than a
 percentile intervals at 95%; with fewer than about ten seeds they are too narrow.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import combinations
 from math import ceil
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,8 @@ SMALLEST_EFFECT = 0.56
 POWER = 0.8
 
 Runs = NDArray[np.float64]
+
+Pair = TypeVar("Pair", bound=Hashable)
 
 
 class Estimate(NamedTuple):
@@ -303,8 +305,8 @@ def friedman_nemenyi(methods: Mapping[str, pd.DataFrame]) -> tuple[float, pd.Dat
 
 
 def against_control(
-    pairs: Mapping[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]], rng: np.random.Generator
-) -> dict[tuple[str, str], Comparison]:
+    pairs: Mapping[Pair, tuple[pd.DataFrame, pd.DataFrame]], rng: np.random.Generator
+) -> dict[Pair, Comparison]:
     """Judges, for each pair, the statement "the method is better than its control".
 
     With p from `van_elteren`, corrected by Holm over the pairs, and A the probability of improvement with its 95%
@@ -320,7 +322,8 @@ def against_control(
       tests").
 
     Args:
-        pairs: For each (method, control) their tables of seeds by tasks; tasks that one of them lacks are left out.
+        pairs: For each pair the tables of the method and of its control, seeds by tasks; tasks that one of them lacks
+            are left out.
         rng: Source of all randomness.
     """
     found = {}

@@ -38,9 +38,10 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
     - Speed: the evaluations until a top 0.1% architecture is found, against the inner method in the whole space, and,
       for LAPT, against the control. Both have as many evaluations as the shorter runs made; one that found none counts
       as later than all. Tasks on which no run found one are left out, and a pair without other tasks is not judged.
-    - Transfer: the model rank of the architecture that a run returns, against the variant without a source task.
+    - Transfer: the model rank of the architecture that a run returns, against the variant without a source task, and,
+      for LAPT, against the control.
     - Adaptation: the distance of that rank from the median of its method and task (Brown and Forsythe 1974), against
-      the variant that does not adapt.
+      the variant that does not adapt, and, for LAPT, against the control that adapts.
 
     The paper claims speed for NAS-Bench-201, and the others for TransNAS-Bench-101; here they are judged on whatever
     benchmark both sides ran on, but not for the released code's departures. The p-values are corrected by Holm over all
@@ -56,7 +57,7 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
         str(kind.label): (str(kind.method), str(kind.model), json.loads(str(kind.method_parameters)))
         for kind in outcomes.drop_duplicates("label").itertuples()
     }
-    wanted: dict[tuple[str, str], tuple[str, str]] = {}
+    wanted: dict[tuple[str, str, str], str] = {}
     for label, (method, model, given) in kinds.items():
         released = given.get("leak") or given.get("strict") or given.get("forget") or not given.get("project", True)
         if method not in SEARCHES or not given["source"] or given["archive"] != "best" or released:
@@ -65,15 +66,18 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
             if method == rival and model == its_model:
                 differs = {name for name in given if given[name] != its[name]}
                 if differs == {"source"} and not its["source"]:
-                    wanted[label, other] = (TRANSFER, "rank")
+                    wanted[TRANSFER, label, other] = "rank"
                 elif differs == {"adaptation"} and given["adaptation"]:
-                    wanted[label, other] = (ADAPTATION, "spread")
+                    wanted[ADAPTATION, label, other] = "spread"
             elif rival in (given["inner"], "operation_counts") and its.items() <= given.items():
-                wanted[label, other] = (SPEED, "top")
-    tables = {pair: _tables(measured, pair, column) for pair, (_, column) in wanted.items()}
-    judgeable = {pair: both for pair, both in tables.items() if len(both[0].columns)}
-    found = statistics.against_control(judgeable, rng)
-    return [Judged(wanted[pair][0], *pair, outcome) for pair, outcome in found.items()]
+                wanted[SPEED, label, other] = "top"
+                if rival == "operation_counts":
+                    wanted[TRANSFER, label, other] = "rank"
+                    if given["adaptation"]:
+                        wanted[ADAPTATION, label, other] = "spread"
+    tables = {claim: _tables(measured, claim[1:], column) for claim, column in wanted.items()}
+    judgeable = {claim: both for claim, both in tables.items() if len(both[0].columns)}
+    return [Judged(*claim, outcome) for claim, outcome in statistics.against_control(judgeable, rng).items()]
 
 
 def _tables(measured: pd.DataFrame, pair: tuple[str, str], column: str) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -246,10 +246,11 @@ def _claims(verdicts: Sequence[Judged]) -> Section:
         "Each claim is a comparison: confirmed if it holds by a margin that matters (probability of improvement at "
         "least .56, p < .05 corrected by Holm over all rows), refuted if the other is better or such a margin is "
         "excluded. The same claims are judged for counted operations, which use no language model: what holds for "
-        "them, too, is not the language model's doing. That LAPT is sooner than counted operations is no claim of the "
-        "paper; it is what its claim of speed needs. The paper claims speed for NAS-Bench-201, against more than 500 "
-        "evaluations of the search in the whole space, and the others for TransNAS-Bench-101; a verdict says that the "
-        "difference is there on this study's tasks and budget, not that it is of that size."
+        "them, too, is not the language model's doing. That LAPT does better than operations counted in the same "
+        "archive is no claim of the paper; it is what each of its claims needs to be about the language model. The "
+        "paper claims speed for NAS-Bench-201, against more than 500 evaluations of the search in the whole space, and "
+        "the others for TransNAS-Bench-101; a verdict says that the difference is there on this study's tasks and "
+        "budget, not that it is of that size."
     )
     rows = []
     for claim, label, other, outcome in verdicts:

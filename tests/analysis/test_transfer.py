@@ -194,19 +194,28 @@ def test_the_language_model_is_judged_against_counting_too():
     lapt = methods.get("lapt").parameters
     assert methods.get("operation_counts").parameters.keys() <= lapt.keys()
     found = outcomes(
-        lapt=("lapt", {"source": "s"}, SLOW, SPREAD),
+        lapt=("lapt", {"source": "s"}, SLOW, [r / 3 for r in SPREAD]),
         leaking=("lapt", {"source": "s", "leak": True}, FAST, CLOSE),
         worst=("lapt", {"source": "s", "archive": "worst"}, FAST, CLOSE),
         counts=("operation_counts", {"source": "s"}, FAST, CLOSE),
         evolution=("regularized_evolution", SMALL, NEVER, SPREAD),
     )
     judged = transfer_claims.judge(found, np.random.default_rng(0))
-    levels = {(j.label, j.other): j.outcome.level for j in judged}
+    levels = {(j.claim, j.label, j.other): j.outcome.level for j in judged}
     assert levels == {
-        ("lapt", "counts"): "refuted",
-        ("lapt", "evolution"): "confirmed",
-        ("counts", "evolution"): "confirmed",
+        (transfer_claims.SPEED, "lapt", "counts"): "refuted",
+        (transfer_claims.TRANSFER, "lapt", "counts"): "confirmed",
+        (transfer_claims.ADAPTATION, "lapt", "counts"): "refuted",
+        (transfer_claims.SPEED, "lapt", "evolution"): "confirmed",
+        (transfer_claims.SPEED, "counts", "evolution"): "confirmed",
     }
+
+
+def test_principles_that_do_not_adapt_are_not_compared_in_spread():
+    still = {"source": "s", "adaptation": False}
+    found = outcomes(lapt=("lapt", still, SLOW, SPREAD), counts=("operation_counts", still, FAST, CLOSE))
+    judged = transfer_claims.judge(found, np.random.default_rng(0))
+    assert [j.claim for j in judged] == [transfer_claims.SPEED, transfer_claims.TRANSFER]
 
 
 def test_departures_of_the_released_code_are_no_claims_of_the_paper():
