@@ -141,9 +141,11 @@ def _alike(kind: Any, control: Any) -> bool:
 
 
 def _control(method: str) -> str:
+    """Returns the control that a method declares; "" without one, or if one of them is not installed here."""
     try:
-        return methods.get(method).control
-    except InputError:  # a plugin that is not installed here
+        control = methods.get(method).control
+        return methods.get(control).name if control else ""
+    except InputError:
         return ""
 
 

@@ -55,6 +55,9 @@ class Estimate(NamedTuple):
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
+NO_RUNS = Estimate(np.nan, np.nan, np.nan, 0)
+
+
 class Band(NamedTuple):
     """Numbers with their intervals, each an array with one entry a point; otherwise as `Estimate`."""
 
@@ -105,7 +108,7 @@ def iqm_interval(values: ArrayLike, rng: np.random.Generator, resamples: int = R
         resamples: Number of resamples.
     """
     if not np.size(values):
-        return Estimate(np.nan, np.nan, np.nan, 0)
+        return NO_RUNS
     band = iqm_band(np.asarray(values, dtype=float)[:, :, None], rng, resamples)
     return Estimate(float(band.value[0]), float(band.low[0]), float(band.high[0]), band.n)
 
@@ -140,7 +143,7 @@ def mean_interval(values: ArrayLike, rng: np.random.Generator, resamples: int = 
     """
     strata = [task for task in _strata(values) if len(task)]
     if not strata:
-        return Estimate(np.nan, np.nan, np.nan, 0)
+        return NO_RUNS
     pooled = np.concatenate(strata)
     infinite = np.isinf(pooled)
     counts = _resample([len(task) for task in strata], rng, resamples)
@@ -162,7 +165,7 @@ def bootstrap(
     """
     strata = [task for task in _strata(values) if len(task)]
     if not strata:
-        return Estimate(np.nan, np.nan, np.nan, 0)
+        return NO_RUNS
     drawn = [statistic([rng.choice(task, len(task)) for task in strata]) for _ in range(resamples)]
     return Estimate(statistic(strata), *_interval(np.array(drawn)), sum(map(len, strata)))
 
@@ -183,7 +186,7 @@ def probability_of_improvement(
     """
     pairs = _both(method, control)
     if not pairs:
-        return Estimate(np.nan, np.nan, np.nan, 0)
+        return NO_RUNS
     values, drawn = [], np.zeros(resamples)
     for x, y in pairs:
         wins = (x[:, None] < y).astype(float) + 0.5 * (x[:, None] == y)
@@ -363,7 +366,7 @@ def _difference(method: ArrayLike, control: ArrayLike, rng: np.random.Generator)
     """Returns the interquartile mean of the control minus the method's, with a stratified bootstrap interval."""
     pairs = _both(method, control)
     if not pairs:
-        return Estimate(np.nan, np.nan, np.nan, 0)
+        return NO_RUNS
     ours, theirs = ([pair[i] for pair in pairs] for i in (0, 1))
     value = interquartile_mean(np.concatenate(theirs)), interquartile_mean(np.concatenate(ours))
     n = sum(map(len, ours)) + sum(map(len, theirs))

@@ -1,6 +1,7 @@
 """Which methods are compared with which controls."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 from analysis import comparison
@@ -28,3 +29,9 @@ def test_defaults_in_which_a_control_differs_by_design_do_not_part_it_from_its_m
     assert comparison._alike(kind("exact_ce", "decoder"), kind("eda"))
     assert not comparison._alike(kind("exact_ce", "decoder", elite="share"), kind("eda"))
     assert comparison._alike(kind("exact_ce", "decoder", elite="share"), kind("eda", elite="share"))
+
+
+def test_a_method_whose_control_is_not_installed_has_none(monkeypatch):
+    monkeypatch.setitem(methods._found, "orphan", replace(methods.get("lapt"), name="orphan", control="gone"))
+    assert comparison._control("lapt") == "operation_counts"
+    assert comparison._control("orphan") == comparison._control("gone") == ""
