@@ -105,17 +105,18 @@ def reading(study: Study) -> list[str]:
 def controls(study: Study) -> list[Control]:
     """Compares each method with its control and with random search.
 
-    A control has the same language model or none, and the same values of the parameters that both have, where not both
-    have their own defaults.
+    A control has the same language model or none, and the same values of the parameters that both have; if there is no
+    such one, both may have their own defaults instead.
     """
     reach = trajectories.reach(study.runs)
     kinds = {str(kind.label): kind for kind in study.runs.drop_duplicates("label").itertuples()}
+    owns = {label: _own(label, kinds) for label in kinds}
     pairs: dict[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]] = {}
     places: dict[tuple[str, str], tuple[int, int, bool]] = {}
     for label in study.labels:
         method = str(kinds[label].method)
         for other in study.labels:
-            own = kinds[other].method == _control(method) and _alike(kinds[label], kinds[other])
+            own = other in owns[label]
             baseline = kinds[other].method == "random_search" and method != "random_search"
             n = int(min(reach[label], reach[other]))
             if label != other and (own or baseline) and n >= 1 and study.shared([label, other]):
@@ -130,14 +131,29 @@ def _asks(study: Study, label: str) -> bool:
     return bool(study.of(label)["model"].notna().any())
 
 
-def _alike(kind: Any, control: Any) -> bool:
-    """Returns whether a method and its control differ in that alone; rows with model and parameters."""
+def _own(label: str, kinds: Mapping[str, Any]) -> set[str]:
+    """Returns the labels of a method's controls; `kinds` are rows with method, model and parameters."""
+    kind = kinds[label]
+    control = _control(kind.method)
+    found = {other: its for other, its in kinds.items() if its.method == control}
+    equal = {other for other, its in found.items() if _alike(kind, its)}
+    return equal or {other for other, its in found.items() if _alike(kind, its, defaults=True)}
+
+
+def _alike(kind: Any, control: Any, defaults: bool = False) -> bool:
+    """Returns whether a method and its control share the model and the parameters that both have.
+
+    Args:
+        kind: A row with method, model and parameters.
+        control: Likewise.
+        defaults: Whether a parameter may differ in which both have their own default.
+    """
     if not (pd.isna(control.model) or control.model == kind.model):
         return False
     given, its = json.loads(kind.method_parameters), json.loads(control.method_parameters)
     usual, its_usual = (methods.get(row.method).complete({}) for row in (kind, control))
     shared = given.keys() & its.keys() & usual.keys() & its_usual.keys()
-    return all(given[k] == its[k] or (given[k] == usual[k] and its[k] == its_usual[k]) for k in shared)
+    return all(given[k] == its[k] or (defaults and given[k] == usual[k] and its[k] == its_usual[k]) for k in shared)
 
 
 def _control(method: str) -> str:

@@ -31,8 +31,9 @@ class Transfers(NamedTuple):
     Attributes:
         parts: One row a part of the space that a run searched in: `part` from 0, `evaluations` made before, the
             `allowed` options as text, `size`, `share` of the whole space, `mean` validation score, `density` (share of
-            its architectures that are of the top 0.1% by validation score), `best` (rank of its best architecture in
-            the space, 1 being the optimum).
+            its architectures with a score that are of the top 0.1% by validation score), `best` (rank of its best
+            architecture in the space, 1 being the optimum), and whether it is the whole space because what was chosen
+            is `empty`: no architecture is made of those options.
         principles: One row a change of principles in words: `part` that they choose, and their `text`.
         translations: One row an answer of a language model that names allowed options: `decisions`, and `unread`, for
             how many of them it could not be read.
@@ -77,14 +78,19 @@ def _notes(
     top = validation >= benchmark.threshold(task, "validation", TOP)
     parts: list[dict[str, Any]] = []
     words: list[dict[str, Any]] = []
+    empty = False
     steps = [step for (step,) in db.execute("SELECT step FROM evaluations WHERE run = ?", (run,))]
     query = "SELECT step, name, text FROM notes WHERE run = ? ORDER BY step"
     for step, name, text in db.execute(query, (run,)):
         if name == "principles":
             words.append({"part": len(parts), "text": text})
             continue
+        if name == "empty_subspace":
+            empty = True
+            continue
         inside = benchmark.space.members(_allowed(benchmark, text))
-        found = validation[inside & ~np.isnan(validation)]
+        known = inside & ~np.isnan(validation)
+        found = validation[known]
         row: dict[str, Any] = {"part": len(parts), "evaluations": sum(other < step for other in steps), "allowed": text}
         row |= {
             "size": int(inside.sum()),
@@ -92,7 +98,9 @@ def _notes(
             "mean": float(found.mean()) if found.size else np.nan,
         }
         best = float((validation > found.max()).sum() + 1) if found.size else np.nan
-        parts.append(row | {"density": float(top[inside].mean()), "best": best})
+        row |= {"density": float(top[known].mean()) if found.size else np.nan, "best": best, "empty": empty}
+        parts.append(row)
+        empty = False
     return parts, words
 
 
@@ -122,11 +130,12 @@ def outcomes(study: Study) -> pd.DataFrame:
     """Measures how soon each compared run found a top architecture, and how good the one is that it returns.
 
     Returns:
-        One row a run, with the columns of `LABELS`: `made`, its evaluations; `top`, the first evaluation among the top
-        0.1% by validation score (NaN: none was); `archs`, the measure of the paper's table 2: the first evaluation
-        with the optimum of the space, else `top`, else `made`; `accuracy`, the reported score of what the run would
-        have returned then; `rank`, that of the architecture which it returns in the end, among the reported scores of
-        the whole space, 1 being the best, and infinite for a run that returns none.
+        One row a run, with the columns of `LABELS`: `status`, whether it is done or under way; `made`, its evaluations;
+        `top`, the first evaluation among the top 0.1% by validation score (NaN: none was); `archs`, the measure of the
+        paper's table 2: the first evaluation with the optimum of the space, else `top`, else `made`; `accuracy`, the
+        reported score of what the run would have returned then; `rank`, that of the architecture which it returns in
+        the end, among the reported scores of the whole space, 1 being the best, and infinite for a run that returns
+        none.
     """
     rows = []
     runs = study.runs.set_index("run")
@@ -139,7 +148,7 @@ def outcomes(study: Study) -> pd.DataFrame:
         archs = int((best if best.size else top)[0]) + 1 if top.size else len(made)
         every = benchmark.scores(task, benchmark.task(task).reported)
         rows.append(
-            {"run": run, **{name: told[name] for name in LABELS[1:]}}
+            {"run": run, **{name: told[name] for name in (*LABELS[1:], "status")}}
             | {"made": len(made), "top": top[0] + 1 if top.size else np.nan, "archs": archs}
             | {"accuracy": float(reported[archs - 1])}
             | {"rank": np.inf if np.isnan(reported[-1]) else float((every > reported[-1]).sum() + 1)}

@@ -12,6 +12,8 @@ from analysis.statistics import Comparison
 SPEED = "it needs fewer evaluations to find a top 0.1% architecture"
 TRANSFER = "transfer improves the model rank"
 ADAPTATION = "adaptation lowers the spread of the model rank"
+BETTER = "its model rank is better than with counted operations"
+STEADIER = "the spread of its model rank is lower than with counted operations"
 SEARCHES = ("lapt", "operation_counts")
 """The methods that the claims are about: the paper's, and its control without a language model."""
 
@@ -36,26 +38,30 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
     """Judges the claims of Zhou et al. 2025 for LAPT, and for its control beside it.
 
     - Speed: the evaluations until a top 0.1% architecture is found, against the inner method in the whole space, and,
-      for LAPT, against the control. Both have as many evaluations as the shorter runs made; one that found none counts
-      as later than all. Tasks on which no run found one are left out, and a pair without other tasks is not judged.
-    - Transfer: the model rank of the architecture that a run returns, against the variant without a source task, and,
-      for LAPT, against the control.
-    - Adaptation: the distance of that rank from the median of its method and task (Brown and Forsythe 1974), against
-      the variant that does not adapt, and, for LAPT, against the control that adapts.
+      for LAPT, against the control. Both have as many evaluations on a task as the shorter budget allows; one that
+      found none counts as later than all. A pair of which no run found one is not judged.
+    - Transfer: the model rank of the architecture that a run returns, against the variant without a source task.
+    - Adaptation: the distance of that rank from the median of its method and task, both as logarithms, against the
+      variant that does not adapt (Brown and Forsythe 1974; of an odd number of runs, the one at the median is left out,
+      Hines and Hines 2000). On the ranks' own scale a method with a better median would have the lower spread, since
+      there is no rank below 1.
+    - What the last two need to be about the language model: LAPT's rank, and its spread where it adapts, against those
+      of the control.
 
-    The paper claims speed for NAS-Bench-201, and the others for TransNAS-Bench-101; here they are judged on whatever
-    benchmark both sides ran on, but not for the released code's departures. The p-values are corrected by Holm over all
-    that is judged.
+    Ranks are compared on tasks on which both made as many evaluations, spreads in the seeds that both have. The paper
+    claims speed for NAS-Bench-201, and the others for TransNAS-Bench-101; here they are judged on whatever benchmark
+    both sides ran on, but not for the released code's departures. Runs under way are left out. The p-values are
+    corrected by Holm over all that is judged.
 
     Args:
         outcomes: As `analysis.transfer.outcomes` returns them.
         rng: Source of the bootstrap's randomness.
     """
-    centre = outcomes.groupby(["label", "benchmark", "task"])["rank"].transform("median")
-    measured = outcomes.assign(spread=(outcomes["rank"] - centre).abs())
+    place = outcomes["benchmark"].astype(str) + "/" + outcomes["task"].astype(str)
+    done = outcomes.assign(place=place)[outcomes["status"] == "done"]
     kinds = {
         str(kind.label): (str(kind.method), str(kind.model), json.loads(str(kind.method_parameters)))
-        for kind in outcomes.drop_duplicates("label").itertuples()
+        for kind in done.drop_duplicates("label").itertuples()
     }
     wanted: dict[tuple[str, str, str], str] = {}
     for label, (method, model, given) in kinds.items():
@@ -72,28 +78,41 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
             elif rival in (given["inner"], "operation_counts") and its.items() <= given.items():
                 wanted[SPEED, label, other] = "top"
                 if rival == "operation_counts":
-                    wanted[TRANSFER, label, other] = "rank"
+                    wanted[BETTER, label, other] = "rank"
                     if given["adaptation"]:
-                        wanted[ADAPTATION, label, other] = "spread"
-    tables = {claim: _tables(measured, claim[1:], column) for claim, column in wanted.items()}
+                        wanted[STEADIER, label, other] = "spread"
+    tables = {claim: _tables(done, claim[1], claim[2], column) for claim, column in wanted.items()}
     judgeable = {claim: both for claim, both in tables.items() if len(both[0].columns)}
     return [Judged(*claim, outcome) for claim, outcome in statistics.against_control(judgeable, rng).items()]
 
 
-def _tables(measured: pd.DataFrame, pair: tuple[str, str], column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns a column of two methods, seeds by tasks; `top` within the evaluations that all their runs made."""
-    rows = measured[measured["label"].isin(pair)]
+def _tables(done: pd.DataFrame, label: str, other: str, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns what is compared of two methods, seeds by tasks; without columns where nothing can be."""
+    rows = done[done["label"].isin([label, other])]
+    budget = rows.groupby(["place", "label"])["made"].transform("max").groupby(rows["place"])
     if column == "top":
-        horizon = float(rows["made"].min())
-        rows = rows.assign(top=rows["top"].where(rows["top"] <= horizon, horizon + 1))
+        horizon = budget.transform("min")
+        within = rows["top"] <= horizon
         # Where no run found one, nothing is said of which is sooner.
-        rows = rows[rows.groupby(["benchmark", "task"])["top"].transform("min") <= horizon]
-    one, other = (_table(rows, label, column) for label in pair)
-    return one, other
+        rows = rows.assign(top=rows["top"].where(within, horizon + 1)) if within.any() else rows.iloc[:0]
+    else:
+        rows = rows[budget.transform("nunique") == 1]
+    one, two = (
+        rows[rows["label"] == name].pivot(
+            index="seed", columns="place", values="rank" if column == "spread" else column
+        )
+        for name in (label, other)
+    )
+    if column != "spread":
+        return one, two
+    tasks, seeds = one.columns.intersection(two.columns), one.index.intersection(two.index)
+    return _spread(one.loc[seeds, tasks]), _spread(two.loc[seeds, tasks])
 
 
-def _table(measured: pd.DataFrame, label: str, column: str) -> pd.DataFrame:
-    """Returns a column of one method, seeds by tasks."""
-    rows = measured[measured["label"] == label]
-    tasks = rows["benchmark"].astype(str) + "/" + rows["task"].astype(str)
-    return rows.assign(place=tasks).pivot(index="seed", columns="place", values=column)
+def _spread(ranks: pd.DataFrame) -> pd.DataFrame:
+    """Returns the distances of the ranks from their median, as logarithms; NaN for the one at the median itself."""
+    logs = ranks.apply(np.log)
+    distances = (logs - logs.median()).abs()
+    for task in distances.columns[ranks.notna().sum() % 2 == 1]:
+        distances.loc[distances[task].idxmin(), task] = np.nan
+    return distances

@@ -158,12 +158,14 @@ def _parts(found: Transfers, study: Study) -> Section:
         row: dict[str, object] = {"method": label, "task": f"{benchmark} / {task}", "part": part, "runs": len(group)}
         for column in ("size", "share", "mean", "density", "best"):
             row |= _interval(column, group[column].astype(float), study.rng)
-        rows.append(row)
+        rows.append(row | {"empty": int(group["empty"].sum())})
     caption = (
         "The parts that the runs searched in, in their order: architectures, share of the whole space, mean validation "
-        "score, density (share of the part that is of the space's top 0.1%; the whole space's is .001), and the rank "
-        f"of the part's best architecture in the space. Means with {INTERVALS}. A method without chance, such as "
-        "counted operations before they adapt, has the same part in all runs: that is one observation."
+        "score, density (share of the part's architectures with a score that are of the space's top 0.1%; the whole "
+        "space's is .001), and the rank of the part's best architecture in the space; empty: in how many runs the "
+        "chosen options make no architecture, so that the whole space was searched. Means with "
+        f"{INTERVALS}. A method without chance, such as counted operations before they adapt, has the same part in all "
+        "runs: that is one observation."
     )
     section.tables.append(Table("parts", caption, pd.DataFrame(rows)))
     labels = list(dict.fromkeys(found.parts["label"]))
@@ -247,10 +249,12 @@ def _claims(verdicts: Sequence[Judged]) -> Section:
         "least .56, p < .05 corrected by Holm over all rows), refuted if the other is better or such a margin is "
         "excluded. The same claims are judged for counted operations, which use no language model: what holds for "
         "them, too, is not the language model's doing. That LAPT does better than operations counted in the same "
-        "archive is no claim of the paper; it is what each of its claims needs to be about the language model. The "
-        "paper claims speed for NAS-Bench-201, against more than 500 evaluations of the search in the whole space, and "
-        "the others for TransNAS-Bench-101; a verdict says that the difference is there on this study's tasks and "
-        "budget, not that it is of that size."
+        "archive is no claim of the paper; it is what each of its claims needs to be about the language model. Of "
+        "evaluations, both sides have as many as the shorter budget allows, and a task on which none of them found a "
+        "top architecture is a tie; ranks are compared at equal budgets; spread is that of the rank's logarithm, which "
+        "a better median alone does not change. The paper claims speed for NAS-Bench-201, against more than 500 "
+        "evaluations of the search in the whole space, and the others for TransNAS-Bench-101; a verdict says that the "
+        "difference is there on this study's tasks and budget, not that it is of that size."
     )
     rows = []
     for claim, label, other, outcome in verdicts:

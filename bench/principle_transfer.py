@@ -53,7 +53,8 @@ class Inner:
         given: Parameters; those that the method does not have are left out.
 
     Raises:
-        InputError: There is no such method, or it does more than evaluate, or lists a space that will change.
+        InputError: There is no such method, or it does more than evaluate, lists a space that will change, or chooses a
+            part itself.
     """
 
     def __init__(
@@ -69,7 +70,10 @@ class Inner:
         inside = Problem(part, problem.task, problem.benchmark)
         self._start = lambda: method.start(inside, rng, parameters)
         self._part = part
-        self._running: Search | None = None
+        try:
+            self._running: Search | None = self._start()
+        except InputError as error:
+            raise InputError(f"inner: {name} cannot search in a part: {error}") from error
         self._answer: Any = None
 
     def search(self, evaluations: int) -> Generator[Effect, Answer, list[Evaluation]]:
@@ -132,7 +136,8 @@ def principle_transfer(
         tournament: Likewise.
         first: Evaluations of the first iteration.
         every: Of each other.
-        selected: Architectures that principles are updated from, r: the best that the iteration found (B_n).
+        selected: Architectures that principles are updated from, r: the best different ones that the iteration found
+            (B_n); an iteration of fewer evaluations gives them all.
         adaptation: Whether algorithm 2 is used; if not, there is one iteration without end.
         strict: Whether an iteration that is as good as the best before counts as a failure (`Best > Base`).
         project: See `Subspace`.
@@ -153,18 +158,19 @@ def _search(
     base, evaluations = -np.inf, first  # line 4; scores may be negative
     if archive:
         known = yield from recall(archive)  # line 1
-        yield from principles.learn(_archs(known))  # line 2
+        yield from principles.learn([e.arch for e in known if e.arch is not None])  # line 2
     else:
         yield Note("subspace", format_options(space, refined.allowed))
         found = yield from nas.search(first)
         base, evaluations = max(map(score, found), default=base), every
-        yield from principles.learn(_archs(_best(found, selected)))
+        yield from principles.learn(_best(found, selected))
     while True:  # line 5
         yield Note("principles", principles.text)
         allowed = yield from principles.translate()  # line 6
         try:
             refined.restrict(allowed)
         except InputError:  # some combinations of options are no architectures
+            yield Note("empty_subspace", format_options(space, allowed))
             refined.restrict(everything(space))
         yield Note("subspace", format_options(space, refined.allowed))
         found = yield from nas.search(evaluations)  # line 7
@@ -173,17 +179,16 @@ def _search(
         if not found:
             return
         best = max(map(score, found))  # line 8
-        if base < best or (base == best and not strict):  # line 9: algorithm 2
-            yield from principles.update(_archs(_best(found, selected)))
+        good = _best(found, selected)
+        if good and (base < best or (base == best and not strict)):  # line 9: algorithm 2
+            yield from principles.update(good)
             base = best
         else:
             yield from principles.explore()
         evaluations = every
 
 
-def _best(evaluations: Sequence[Evaluation], count: int) -> list[Evaluation]:
-    return sorted(evaluations, key=score, reverse=True)[:count]
-
-
-def _archs(evaluations: Sequence[Evaluation]) -> list[Arch]:
-    return [evaluation.arch for evaluation in evaluations if evaluation.arch is not None]
+def _best(evaluations: Sequence[Evaluation], count: int) -> list[Arch]:
+    """Returns the different architectures with the highest scores, the best first; failures are not among them."""
+    scored = sorted((e for e in evaluations if score(e) > -np.inf), key=score, reverse=True)
+    return list(dict.fromkeys(e.arch for e in scored if e.arch is not None))[:count]

@@ -24,9 +24,14 @@ class Subspace(Space):
         space: The whole space.
         allowed: The allowed options; see `restrict`.
         project: Whether architectures are projected; if not, only what a mutation changes becomes an allowed option.
+
+    Raises:
+        InputError: The space is a part itself, whose options can change; or as `restrict`.
     """
 
     def __init__(self, space: Space, allowed: Allowed, project: bool = True) -> None:
+        if isinstance(space, Subspace):
+            raise InputError(f"this is a part of {space.name} already; a method that chooses a part needs all of it")
         self.whole, self.projects = space, project
         self.name, self.description, self.grammar = space.name, space.description, space.grammar
         self.decisions = space.decisions

@@ -71,22 +71,24 @@ class Described:
     def translate(self) -> Generator[Effect, Answer, Allowed]:
         """Returns what the model makes of the principles; without any, all is allowed.
 
-        A decision whose line cannot be read keeps all options.
+        A decision whose line can be read in no answer keeps all options.
         """
-        read: list[tuple[int, ...] | None] = []
+        whole = everything(self._space)
         if not self.text:
-            return everything(self._space)
+            return whole
+        read: list[tuple[int, ...] | None] = [None] * len(whole)
         for _ in range(1 + self._retries):
             (answer,) = yield from ask([self._prompt("lapt_translate")], self._grammar, self._as_options)
-            read = parse_options(self._space, answer.text, self._options)
+            again = parse_options(self._space, answer.text, self._options)
+            read = [options or new for options, new in zip(read, again, strict=True)]
             if None not in read:
                 break
-        whole = everything(self._space)
         return tuple(options or every for options, every in zip(read, whole, strict=True))
 
 
 @method(
     "lapt",
+    version="2",
     prompts=("lapt_patterns", "lapt_principles", "lapt_update", "lapt_explore", "lapt_translate"),
     control="operation_counts",
 )
@@ -114,9 +116,10 @@ def lapt(
         options: Options of a decision that are allowed at most.
         first: Evaluations of the first iteration.
         every: Of each other.
-        selected: Architectures that principles are updated from, r.
-        inner: The NAS method that searches: any that asks no language model and needs no list of the space, so that
-            it proposes by `sample`, `mutate` or `neighbours`.
+        selected: Architectures that principles are updated from, r: the best different ones of the last iteration, all
+            of them where it made fewer evaluations.
+        inner: The NAS method that searches: any that asks no language model, chooses no part itself and needs no list
+            of the space, so that it proposes by `sample`, `mutate` or `neighbours`.
         population: Its parameter of that name, where it has one.
         tournament: Likewise.
         adaptation: Whether principles adapt (if not: "WO Adaptation").

@@ -56,12 +56,12 @@ class Counts:
         return tuple(allowed)
 
 
-@method("operation_counts", control="random_subspace")
+@method("operation_counts", version="2", control="random_subspace")
 def operation_counts(
     problem: Problem, rng: np.random.Generator, *, source: str = "", archive: Literal["best", "worst"] = "best",
     samples: PositiveInt = 50, options: PositiveInt = 2, first: PositiveInt = 10, every: PositiveInt = 5,
     selected: PositiveInt = 5, inner: str = "regularized_evolution", population: PositiveInt = 5,
-    tournament: PositiveInt = 2, adaptation: bool = True,
+    tournament: PositiveInt = 2, adaptation: bool = True, leak: bool = False,
 ) -> Search:  # fmt: skip
     """LAPT without a language model: the operations that are most frequent among good architectures are allowed.
 
@@ -80,9 +80,11 @@ def operation_counts(
         tournament: See there.
         adaptation: Whether operations are counted again among what was found; after an iteration that found nothing
             better, each decision is allowed one operation more.
+        leak: As in `bench.methods.lapt.lapt`.
     """
+    counts = Counts(problem.space, options)
+    known = Archive(problem.task.name if leak else source, samples, archive == "worst") if source or leak else None
     return principle_transfer(
-        problem, rng, Counts(problem.space, options), Archive(source, samples, archive == "worst") if source else None,
-        inner=inner, population=population, tournament=tournament, first=first, every=every, selected=selected,
-        adaptation=adaptation,
+        problem, rng, counts, known, inner=inner, population=population, tournament=tournament, first=first,
+        every=every, selected=selected, adaptation=adaptation,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from bench.effects import Note, Search
 from bench.method import Problem, method
 from bench.methods import methods
 from surrogates.errors import InputError
-from surrogates.subspace import Subspace, format_options
+from surrogates.subspace import Subspace, everything, format_options
 
 DRAWS = 100
 """Parts that are drawn at most, until one has an architecture."""
@@ -33,17 +33,23 @@ def random_subspace(
         InputError: No part that was drawn has an architecture.
     """
     part = draw(problem, rng, options)
-    yield Note("subspace", format_options(problem.space, part.allowed))
-    search = methods.get("regularized_evolution")
     given: dict[str, object] = {"population": population, "tournament": tournament}
-    yield from search.start(Problem(part, problem.task, problem.benchmark), rng, given)
+    search = methods.get("regularized_evolution").start(Problem(part, problem.task, problem.benchmark), rng, given)
+    return _noted(Note("subspace", format_options(problem.space, part.allowed)), search)
+
+
+def _noted(note: Note, search: Search) -> Search:
+    yield note
+    yield from search
 
 
 def draw(problem: Problem, rng: np.random.Generator, options: int) -> Subspace:
     """Returns a part with as many options of each decision, drawn uniformly; drawn again if it is empty."""
     sizes = [len(decision.options) for decision in problem.space.decisions]
+    part = Subspace(problem.space, everything(problem.space))
     for _ in range(DRAWS):
         drawn = (rng.choice(size, min(size, options), replace=False).tolist() for size in sizes)
         with suppress(InputError):
-            return Subspace(problem.space, tuple(tuple(sorted(chosen)) for chosen in drawn))
+            part.restrict(tuple(tuple(sorted(chosen)) for chosen in drawn))
+            return part
     raise InputError(f"{DRAWS} parts with {options} options of each decision hold no architecture; raise options")

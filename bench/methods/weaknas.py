@@ -22,10 +22,10 @@ def weaknas(
 
     After a random sample, each iteration fits a weak predictor to all that has been evaluated, ranks the whole space
     by it and evaluates a few architectures, drawn uniformly from the N that rank highest. The paper's N of 1,000 suits
-    the hundreds of samples that it spends; here N shrinks with the iterations, as the authors' program allows, down to
-    a batch, so that small budgets exploit what they learned. Of the paper's predictors (multilayer perceptron,
-    gradient-boosted trees, random forest) it is gradient-boosted trees, scikit-learn's, on one-hot features. No
-    architecture is evaluated twice: the N are counted among those that are left.
+    the hundreds of samples that it spends; here N shrinks with the iterations, as the authors' program allows, so that
+    later samples exploit what was learned. Of the paper's predictors (multilayer perceptron, gradient-boosted trees,
+    random forest) it is gradient-boosted trees, scikit-learn's, on one-hot features. No architecture is evaluated
+    twice: the N are counted among those that are left.
 
     Args:
         problem: Space and task.

@@ -76,6 +76,7 @@ def test_no_score_of_the_target_task_leaks_into_learning(leaks, play):
     assert not leaks()
     assert not leaks(archive="worst")
     assert not leaks(name="operation_counts")
+    assert leaks(name="operation_counts", leak=True)
     assert all(e.task == SOURCE for e in play(20).effects if isinstance(e, Archive))
 
 
@@ -204,6 +205,12 @@ def test_a_nas_method_that_cannot_search_in_parts_is_refused(play, name):
         play(1, inner=name)
 
 
+@pytest.mark.parametrize("name", ["random_subspace", "operation_counts"])
+def test_a_nas_method_that_chooses_a_part_itself_is_refused(play, name):
+    with pytest.raises(InputError, match=f"inner: {name} cannot search in a part: this is a part of"):
+        play(1, inner=name)
+
+
 def test_an_unknown_nas_method_is_refused_before_anything_is_asked(play):
     with pytest.raises(InputError, match=r"local_serch.*did you mean 'local_search'"):
         play(1, inner="local_serch")
@@ -224,6 +231,8 @@ def test_a_translation_that_cannot_be_read_is_asked_for_again_and_then_leaves_al
     assert options == [(2, 3), (2, 3), (0, 1, 2, 3, 4), (2, 3), (2, 3), (2, 3)]
     again = play(1, lambda t, n: (broken, NARROW)[n] if t == "lapt_translate" else t)
     assert parts(again) == [NARROW]
+    sorry = play(1, lambda t, n: (broken, "I am sorry.")[n] if t == "lapt_translate" else t)
+    assert parse_options(SPACE, parts(sorry)[0]) == options
 
 
 def test_principles_are_noted_whenever_they_change(play):

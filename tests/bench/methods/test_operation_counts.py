@@ -85,7 +85,8 @@ def test_operations_are_counted_again_after_success_and_one_more_is_allowed_afte
         for block, part in zip(blocks[:-1], parts[1:], strict=True):
             found, best = np.array(rows)[block], scores[block].max()
             if best >= base:
-                top = ARCHS[found[np.argsort(-scores[block], kind="stable")[:5]]]
+                different = list(dict.fromkeys(found[np.argsort(-scores[block], kind="stable")].tolist()))
+                top = ARCHS[different[:5]]
                 for column, options in zip(top.T, part, strict=True):
                     counts = np.bincount(column, minlength=5)
                     assert set(options) <= set(column.tolist())
