@@ -202,8 +202,8 @@ def expected_quality(
 ) -> None:
     """Claim 2: does expected quality never fall from cycle to cycle?
 
-    Columns: cycle; quality in [0, 1] of each candidate, or their mean. Optional: seed; gain, the held-out gain of
-    log-likelihood of the step that follows; threshold, the elites' τ; model and task.
+    Columns: cycle; quality in [0, 1] of each candidate, or their mean. Optional: seed; threshold, the elites' τ;
+    model and task.
     """
     _check("expected-quality", table, column, by, json, exact)
 

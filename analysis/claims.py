@@ -124,11 +124,8 @@ def _cross_entropy_update(
 def _expected_quality(
     part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
 ) -> Found:
-    gains = part.series("gain")[:, :-1] if part.has("gain") else None
     others = [other.series("quality") for other in parts if other is not part]
-    found = expected_quality.test(
-        part.series("quality"), rng, exact, gains=gains, thresholds=_thresholds(part), others=others
-    )
+    found = expected_quality.test(part.series("quality"), rng, exact, thresholds=_thresholds(part), others=others)
     return [({}, found)]
 
 
@@ -194,7 +191,7 @@ CHECKS = {
     found.claim.name: found
     for found in (
         Check(cross_entropy_update.CLAIM, ("cycle", "before", "after"), ("seed", "least"), _cross_entropy_update),
-        Check(expected_quality.CLAIM, ("cycle", "quality"), ("seed", "gain", "threshold"), _expected_quality),
+        Check(expected_quality.CLAIM, ("cycle", "quality"), ("seed", "threshold"), _expected_quality),
         Check(progress_certificate.CLAIM, ("log_ratio",), ("seed", "cycle", "in_corpus"), _progress_certificate),
         Check(elite_mass.CLAIM, ("cycle", "elite"), ("seed", "candidates", "threshold"), _elite_mass),
         Check(delta_validity.CLAIM, ("valid", "length", "kind"), ("matched", "unit"), _delta_validity),

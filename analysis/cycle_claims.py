@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from analysis.cycles import Cycles, Floats
 from theory import cross_entropy_update, elite_mass, expected_quality, novelty_filter, progress_certificate
 from theory.claim import Verdict
+from theory.proportion import proportion_interval
 from theory.trend import means
 
 GROUP = ["label", "benchmark", "task"]
 
 TOLERANCE = 1e-6
-"""Rounding that a bound is allowed, relative: distributions are kept in single precision."""
+"""Rounding that a number is allowed, relative to at most 1: distributions are kept in single precision."""
 
 
 class Found(NamedTuple):
@@ -40,7 +41,7 @@ class Found(NamedTuple):
 def verdicts(cycles: Cycles, pairs: Mapping[str, str], seed: int = 0) -> list[Found]:
     """Tests the claims on each method, model and task; levels are divided by the number of verdicts of a claim.
 
-    Seeds are the unit of replication: one of them can refute that something never happens, but confirms nothing.
+    Seeds are the unit of replication: one of them can show that what never happens does, but confirms nothing.
 
     Args:
         cycles: What was measured.
@@ -62,7 +63,7 @@ def verdicts(cycles: Cycles, pairs: Mapping[str, str], seed: int = 0) -> list[Fo
         for key, rows in groups.items():
             verdict = test(rows, len(groups), np.random.default_rng(seed))
             if verdict is not None:
-                if rows["seed"].nunique() == 1 and verdict.level in ("confirmed", "direction"):
+                if rows["seed"].nunique() == 1 and verdict.level == "confirmed":
                     told = f"{verdict.explanation} One seed says nothing of others."
                     verdict = replace(verdict, level="undecided", needed_n=2, explanation=told)
                 label, benchmark, task = map(str, key)
@@ -76,17 +77,17 @@ def series(rows: pd.DataFrame, column: str) -> Floats:
 
 
 def _cross_entropy_update(rows: pd.DataFrame, tests: int, rng: np.random.Generator) -> Verdict | None:
+    """Tests the table of divergences; in a Tune that was undone they stay as they were."""
     del rng
-    taken = rows["tune_failure"].isna() & (rows["corpus"] > 0)
-    tuned = rows[taken & np.isfinite(rows["before"]) & rows["after"].notna()]
+    tuned = rows[(rows["corpus"] > 0) & np.isfinite(rows["before"]) & rows["after"].notna()]
     if tuned.empty:
         return None
     least = series(tuned, "least") if tuned["least"].notna().all() else None
-    other = tuned["foreign"] + tuned["lacking"]
-    foreign = int(other.where(~tuned["weighted"].astype(bool), tuned["corpus"]).sum()), int(tuned["corpus"].sum())
+    foreign = int((tuned["foreign"] + tuned["lacking"]).sum()), int(tuned["corpus"].sum())
     return cross_entropy_update.test_table(
-        series(tuned, "before"), series(tuned, "after"), least, foreign=foreign, tests=tests
-    )
+        series(tuned, "before"), series(tuned, "after"), least, foreign=foreign,
+        weighted=int(tuned["corpus"][tuned["weighted"].astype(bool)].sum()), tests=tests,
+    )  # fmt: skip
 
 
 def _expected_quality(rows: pd.DataFrame, tests: int, rng: np.random.Generator) -> Verdict | None:
@@ -116,7 +117,7 @@ def _elite_mass(
     mass = series(rows, "mass")
     if np.isnan(mass[:, 0]).any() or mass.shape[1] < 3:
         return None
-    return elite_mass.test(mass, rng, None, reading, series(rows, "threshold"), tests=tests)
+    return elite_mass.test(mass, rng, None, reading, series(rows, "threshold"), tests=tests, tolerance=TOLERANCE)
 
 
 def _filters(groups: Mapping[Any, pd.DataFrame], pairs: Mapping[str, str]) -> Iterator[Found]:
@@ -157,12 +158,13 @@ def certificates(table: pd.DataFrame) -> pd.DataFrame:
     """Returns how the progress certificate fares on each method and task, from what `estimated` returns.
 
     Columns: `method`, `benchmark`, `task`; `seeds`; `steps` with an exact Δ that were not undone; of these `rose`: the
-    share with Δ > 0; `fell`: steps with Δ < 0; `holds`: steps in which p_{t+1}(E) >= C_t e^Δ; `tightness`: median of
-    p_{t+1}(E) / (C_t e^Δ) over the steps with finite Δ; `mass_fell`: share of steps in which the mass of the cycle's
-    elites fell; `quality_fell`: the same of E[q]; `mass_fell_though`, `quality_fell_though`: in how many of these Δ >=
-    0; `quality_holds`: steps in which E_{t+1}[q] >= E_t[q] exp(Δ_q); `estimated`: steps with enough held-out elites for
-    an interval of Δ; `covered`: share of these whose 95% interval holds the exact Δ; `certified`: how many were
-    certified to rise; `wrongly`: certified although Δ <= 0. Shares as `share` returns them.
+    share with Δ > 0; `fell`: steps with Δ < 0, both by more than rounding; `holds`: steps in which p_{t+1}(E) >= C_t
+    e^Δ; `tightness`: median of p_{t+1}(E) / (C_t e^Δ) over the steps with finite Δ; `mass_fell`: share of steps in
+    which the mass of the cycle's elites fell; `quality_fell`: the same of E[q]; `mass_fell_though`,
+    `quality_fell_though`: in how many of these Δ >= 0; `quality_holds`: steps in which E_{t+1}[q] >= E_t[q] exp(Δ_q);
+    `estimated`: steps with enough held-out elites for an interval of Δ; `covered`: share of these whose 95% interval
+    holds the exact Δ; `certified`: how many were certified to rise; `wrongly`: certified although Δ < 0. Shares as
+    `share` returns them.
     """
     rows = []
     for key, group in table.groupby(GROUP, sort=False):
@@ -174,8 +176,8 @@ def certificates(table: pd.DataFrame) -> pd.DataFrame:
         after, mass, gain, seeds = (steps[name].to_numpy() for name in ("mass_after", "mass", "gain", "seed"))
         finite = np.isfinite(gain)
         row: dict[str, Any] = dict(zip(("method", "benchmark", "task"), key, strict=True))
-        row |= {"seeds": steps["seed"].nunique(), "steps": len(steps), **share("rose", gain > 0, seeds)}
-        row["fell"] = int((gain < 0).sum())
+        row |= {"seeds": steps["seed"].nunique(), "steps": len(steps), **share("rose", gain > TOLERANCE, seeds)}
+        row["fell"] = int((gain < -TOLERANCE).sum())
         row["holds"] = int((after >= mass * np.exp(gain) * (1 - TOLERANCE)).sum())
         row["tightness"] = float(np.median(steps["tightness"][finite])) if finite.any() else np.nan
         quality = following["quality"].to_numpy()
@@ -190,7 +192,7 @@ def certificates(table: pd.DataFrame) -> pd.DataFrame:
         row["estimated"] = len(known)
         covered = known["estimated_gain_low"].le(exact) & exact.le(known["estimated_gain_high"])
         row |= share("covered", covered.to_numpy(), known["seed"].to_numpy())
-        row |= {"certified": int(certified.sum()), "wrongly": int((certified & (exact <= 0)).sum())}
+        row |= {"certified": int(certified.sum()), "wrongly": int((certified & (exact < -TOLERANCE)).sum())}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -199,20 +201,26 @@ def share(name: str, hits: NDArray[np.bool_], seeds: NDArray[Any]) -> dict[str, 
     """Returns the columns of a share: `name`, the mean over seeds of each seed's own, and its 95% interval.
 
     Args:
-        name: Name of the column; `name_low` and `name_high` hold the interval (Student's t, within [0, 1]).
+        name: Name of the column; `name_low` and `name_high` hold the interval: Student's t within [0, 1], or, where all
+            of n seeds have the same share, what is left of it if as many others do not as n seeds may miss (Clopper and
+            Pearson 1934).
         hits: What is counted, shape (n,).
         seeds: The seed of each.
     """
     own = pd.Series(hits.astype(float)).groupby(seeds).mean()
-    return {column: float(np.clip(value, 0, 1)) for column, value in over_seeds(name, own).items()}
+    if own.nunique() != 1:
+        return over_seeds(name, own, within=(0, 1))
+    same, other = float(own.iloc[0]), proportion_interval(0, len(own))[1]
+    return {name: same, f"{name}_low": same * (1 - other), f"{name}_high": same * (1 - other) + other}
 
 
-def over_seeds(name: str, values: "pd.Series[float]") -> dict[str, float]:
+def over_seeds(name: str, values: "pd.Series[float]", within: tuple[float, float] | None = None) -> dict[str, float]:
     """Returns the columns of a mean: `name`, and its 95% interval `name_low` and `name_high` (Student's t).
 
     Args:
         name: Name of the column.
         values: One a seed. If none is known, nothing is; if one is infinite, there is no interval.
+        within: Range of the values, which the interval does not leave.
     """
     numbers = values.to_numpy(dtype=float)
     if np.isnan(numbers).all():
@@ -220,5 +228,5 @@ def over_seeds(name: str, values: "pd.Series[float]") -> dict[str, float]:
     if np.isinf(numbers).any():
         return {name: float(numbers.mean()), f"{name}_low": np.nan, f"{name}_high": np.nan}
     average = means(numbers[:, None])
-    low, high = average.interval()
-    return {name: float(average.mean[0]), f"{name}_low": float(low[0]), f"{name}_high": float(high[0])}
+    low, high = np.clip(np.ravel(average.interval()), *(within or (None, None))).tolist()
+    return {name: float(average.mean[0]), f"{name}_low": low, f"{name}_high": high}

@@ -33,6 +33,10 @@ FIGURES = {
 
 INTERVAL = "95% intervals over seeds (Student's t)"
 
+SHARES = "Shares: means over seeds, with 95% intervals over seeds (Student's t; of equal shares, Clopper and Pearson)"
+
+UNIT = (0.0, 1.0)
+
 
 def sections(study: Study) -> tuple[list[Section], list[Found]]:
     """Returns the sections and the verdicts of a study with runs that tuned; nothing of one without.
@@ -92,13 +96,16 @@ def _distributions(found: Cycles, study: Study) -> Section:
     for key, group in found.table.groupby(GROUP, sort=False):
         first, last = (group[group["cycle"] == c].set_index("seed") for c in (0, int(group["cycle"].max())))
         row = {**_named(key), "seeds": len(last), "cycles": int(group["cycle"].max()) + 1}
-        for column, name in (("mass", "C"), ("quality", "E[q]"), ("entropy", "H")):
-            row |= over_seeds(f"{name} first", first[column]) | over_seeds(f"{name} last", last[column])
+        for column, name, within in (("mass", "C", UNIT), ("quality", "E[q]", UNIT), ("entropy", "H", (0.0, np.inf))):
+            row |= over_seeds(f"{name} first", first[column], within)
+            row |= over_seeds(f"{name} last", last[column], within)
         row |= {
             f"effective number last{end}": float(np.exp(value))
-            for end, value in zip(("", "_low", "_high"), over_seeds("", last["entropy"]).values(), strict=True)
+            for end, value in zip(
+                ("", "_low", "_high"), over_seeds("", last["entropy"], (0.0, np.inf)).values(), strict=True
+            )
         }
-        row |= over_seeds("distance last", last["distance"]) | over_seeds("distinct last", last["distinct"])
+        row |= over_seeds("distance last", last["distance"], UNIT) | over_seeds("distinct last", last["distinct"], UNIT)
         rows.append(row)
     caption = (
         f"The first and the last cycle, means with {INTERVAL}: elite mass C, expected quality E[q], entropy H in nats, "
@@ -146,8 +153,9 @@ def _claims(found: Cycles, verdicts: Sequence[Found]) -> Section:
         row["explanation"] = verdict.explanation
         rows.append(row)
     caption = (
-        "Verdicts. Measured is, for claim 1 the mean fall of KL(elites || generator) in a Tune, in nats; for claim 2 "
-        "the mean step that fell most; for claim 3 the lowest mean gap to the bound; for claim 5 the share of the "
+        "Verdicts. Measured is, for claim 1 the mean fall of KL(tuned elites || generator) in a Tune, in nats, 0 where "
+        "it was undone (what the loss fell by; what fresh elites gained is Δ, in the table of certificates); for claim "
+        "2 the lowest mean step; for claim 3 the lowest mean gap to the bound; for claim 5 the share of the "
         "collapse that the filter prevents."
     )
     frame = pd.DataFrame(rows)
@@ -177,8 +185,9 @@ def _ceilings(verdicts: Sequence[Found]) -> Table:
             row["first violation"] = np.nan if verdict.first_violation is None else float(verdict.first_violation)
             rows.append(row)
     caption = (
-        "C_t = C_∞ - (C_∞ - C_0) λ^t fitted to the elite mass: the ceiling C_∞ and the decay λ with 95% intervals "
-        "(jackknife over seeds), the root mean squared residual, and in how many cycles of all seeds, and from which "
+        "C_t = C_∞ - (C_∞ - C_0) λ^t fitted to the elite mass: the ceiling C_∞, at most 1, and the decay λ with 95% "
+        "intervals (jackknife over seeds; none where a fit ends at 1, so that these cycles do not tell where the "
+        "ceiling is), the root mean squared residual, and in how many cycles of all seeds, and from which "
         "cycle on, the bound 1 - (1 - ρ_0)^t is violated."
     )
     return Table("ceilings", caption, pd.DataFrame(rows))
@@ -257,7 +266,8 @@ def _departures(found: Cycles) -> Section:
     caption = (
         "Jensen-Shannon divergence of the tuned generator from the exact target in nats: after the first Tune, and "
         "mean over all Tunes that were not undone; the fall of KL(p̂_elite || p_θ) in these (minus infinity where one "
-        f"lost an elite), and the share of them in which it fell. Means over seeds, with {INTERVAL}."
+        f"lost an elite), and the share of them in which it fell; how many Tunes were undone. Means with {INTERVAL}. "
+        f"{SHARES}."
     )
     section.tables.append(Table("departures", caption, pd.DataFrame(rows)))
     return section
@@ -278,7 +288,7 @@ def _certificates(every: pd.DataFrame) -> Section:
         "quality fell, and in how many of these Δ was not below 0 all the same; the steps in which E[q] is at least "
         "what its own certificate says (quality_holds, from Δ_q); and the 95% intervals of Δ from at least ten "
         "held-out elites: how many, the share that covers the exact Δ, how many certified a rise, and how many of "
-        f"these wrongly. Shares: means over seeds, with {INTERVAL}, within [0, 1]."
+        f"these wrongly. {SHARES}."
     )
     section.tables.append(Table("certificates", caption, cycle_claims.certificates(every)))
     return section
@@ -289,14 +299,18 @@ def _costs(found: Cycles) -> Section:
     section = Section("What a cycle cost")
     rows = []
     for key, group in found.table.groupby(["label", "benchmark"], sort=False):
-        row = {"method": key[0], "benchmark": key[1], "cycles": len(group)}
-        row |= {name: float(group[name].mean()) for name in ("tune_seconds", "score_seconds", "tokens", "steps")}
-        row["share of the schedule"] = float(group["schedule"].mean())
-        rows.append(row)
+        row = {"method": key[0], "benchmark": key[1], "cycles": len(group), "tokens": float(group["tokens"].mean())}
+        tuned = group[group["corpus"] > 0]
+        row |= {"Tunes": len(tuned), "tune_seconds": float(tuned["tune_seconds"].median())}
+        row |= {"steps": float(tuned["steps"].mean()), "share of the schedule": float(tuned["schedule"].mean())}
+        # What a Tune that was undone left as it was is not computed again.
+        moved = (group["tune_failure"].isna() & (group["corpus"] > 0)).groupby([group["task"], group["seed"]])
+        scored = group["score_seconds"][moved.shift(fill_value=False)]
+        rows.append(row | {"computed": len(scored), "score_seconds": float(scored.median())})
     caption = (
-        "Means over cycles: seconds on the clock tuning and computing p_t, tokens of prompts and candidates, steps of "
+        "Of a cycle: mean tokens of prompts and candidates. Of its Tunes: seconds on the clock, median; mean steps of "
         "the optimiser, and which share these are of what the method's epochs ask for (less than 1 where steps were "
-        "capped)."
+        "capped). Of the cycles with a new p_t: their number, and the seconds of computing it, median."
     )
     section.tables.append(Table("cycle_costs", caption, pd.DataFrame(rows)))
     return section

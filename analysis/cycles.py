@@ -30,6 +30,9 @@ Floats = NDArray[np.float64]
 
 LABELS = ("label", "benchmark", "task", "method", "model", "seed")
 
+SWEEPS, FITTED = 1000, 1e-6
+"""Sweeps at most, and the error of a marginal at which categoricals count as fitted."""
+
 
 class Cycles(NamedTuple):
     """What was measured.
@@ -45,11 +48,13 @@ class Cycles(NamedTuple):
             `mass_after` p_{t+1}(E), which is C_{t+1} if τ is fixed; `tightness`, that divided by C_t e^Δ;
             `target_distance`: Jensen-Shannon divergence of p_{t+1} from p_t(.|E) in nats; `before` and `after`:
             KL(p̂ || p_θ) in nats of the cycle's elites that were not held out; `least`: the least that independent
-            categoricals reach (runs without a model only); `corpus`: texts tuned on; `foreign`: those of them that are
-            no elites of this cycle; `lacking`: elites of this cycle, but for those held out, that are not among them,
-            repetitions counted; `weighted`: whether the texts had different weights; `steps` of the optimiser, and the
-            `schedule`: the share they are of what the epochs ask for; `tune_failure`, why p_{t+1} is p_t.
-            What it cost: `tune_seconds`, `score_seconds` (computing p_t), `tokens`.
+            categoricals, over the architectures of the space, reach (runs without a model only); `corpus`: texts tuned
+            on; `foreign`: those of them that are no elites of this cycle; `lacking`: elites of this cycle, but for
+            those held out, that are not among them, repetitions counted; `weighted`: whether the texts had different
+            weights; `steps` of the optimiser (NaN for categoricals, which have none), and the `schedule`: the share
+            they are of what the epochs ask for; `tune_failure`, why p_{t+1} is p_t.
+            What it cost: `tune_seconds`, `score_seconds` (computing p_t; near 0 where it was known from before),
+            `tokens`.
         held_out: One row a held-out elite of a step that was not undone: `run`, the columns of `LABELS`, `cycle`,
             `log_ratio` log p_{t+1} - log p_t.
     """
@@ -60,6 +65,8 @@ class Cycles(NamedTuple):
 
 def measure(path: Path, runs: pd.DataFrame) -> Cycles:
     """Measures the cycles of all runs that tune or could have, also while the study runs.
+
+    Of a method without the parameters of `cross_entropy` it is not known which candidates are elites.
 
     Args:
         path: The journal.
@@ -189,7 +196,8 @@ def _steps(db: sqlite3.Connection, run: int, problem: _Problem, parameters: dict
         rows = [(problem.rows.get(a) if a else None, f) for step in within for a, f in made[step]]
         found.candidates = [row for row, failure in rows if row is not None and failure is None]
         scores = [float(problem.quality[row]) for row in found.candidates]
-        tau = elite_threshold(parameters["elite"], tau, parameters["share"], scores)
+        if "elite" in parameters:
+            tau = elite_threshold(parameters["elite"], tau, parameters["share"], scores)
         found.threshold = tau
         if tau is not None:
             elites = [row for row, q in zip(found.candidates, scores, strict=True) if q >= tau]
@@ -221,8 +229,10 @@ def _measured(
             "foreign": (corpus - elites).total(),
             "lacking": (elites - corpus).total(),
         }
-        spent |= {"weighted": tune.weighted, "steps": tune.steps, "tune_failure": tune.failure}
-        spent["schedule"] = np.nan if categoricals else tune.schedule
+        spent |= {"weighted": tune.weighted, "tune_failure": tune.failure}
+        spent |= dict.fromkeys(("steps", "schedule"), np.nan)
+        if not categoricals:
+            spent |= {"steps": tune.steps, "schedule": tune.schedule}
         costs = {"tune_seconds": tune.seconds, "score_seconds": now.score_seconds, "tokens": now.tokens}
         yield {**row, **step, **spent, **costs}, ratios
         now = following
@@ -285,10 +295,25 @@ def _normalised(logs: Floats) -> Floats:
 
 
 def _product(corpus: list[int], problem: _Problem) -> Floats:
-    """Returns log p of each architecture under the product of the corpus' frequencies."""
+    """Returns log p of each architecture under the categoricals that make the corpus likeliest.
+
+    Where not every combination of values is an architecture, that is not the product of its frequencies, but what has
+    them as its marginals: iterative proportional fitting (Deming and Stephan 1940), until these are met.
+    """
     archs = problem.benchmark.space.enumerate()
-    total = np.zeros(len(archs))
+    frequencies = [np.bincount(decision[corpus], minlength=decision.max() + 1) / len(corpus) for decision in archs.T]
+    rows = np.flatnonzero(np.all([f[decision] > 0 for f, decision in zip(frequencies, archs.T, strict=True)], axis=0))
+    inside = archs[rows].T
+    p = np.full(len(rows), 1 / len(rows))
+    for _ in range(SWEEPS):
+        off = 0.0
+        for wanted, decision in zip(frequencies, inside, strict=True):
+            found = np.bincount(decision, p, minlength=len(wanted))
+            off = max(off, float(np.abs(found - wanted).max()))
+            p *= np.divide(wanted, found, out=np.zeros_like(wanted), where=found > 0)[decision]
+        if off < FITTED:
+            break
+    total = np.full(len(archs), -np.inf)
     with np.errstate(divide="ignore"):
-        for decision in archs.T:
-            total += np.log(np.bincount(decision[corpus], minlength=decision.max() + 1) / len(corpus))[decision]
-    return total - np.logaddexp.reduce(total)
+        total[rows] = np.log(p / p.sum())
+    return total

@@ -3,7 +3,9 @@
 Symbols: p_t is the generator at cycle t, E = {a : q(a) >= τ} the elites, g_t = p_t(.|E) the exact cross-entropy target;
 p̂ is the corpus as a distribution, H(p̂) its entropy; θ̂ = argmin KL(p̂ || p_θ). D_t is the Jensen-Shannon divergence
 of the tuned generator p_{t+1} from g_t, in nats; it is finite where samples leave support out. The fall F_t is KL(g_t
-|| p_t) - KL(g_t || p_{t+1}), the Δ of the progress certificate.
+|| p_t) - KL(g_t || p_{t+1}), the Δ of the progress certificate; in a table, where g_t is not known, it is KL(p̂ || p_θ)
+before less after tuning, p̂ being the elites that were tuned on: what the loss fell by. Elites that it was not tuned on
+may have become less likely all the same; that is for the progress certificate to say.
 
 How the verdict on exact generators is found (`test`), given how the family projects and how many elites each corpus
 has: corpora are drawn from g_t and projected, which gives D as it is when the claim holds.
@@ -246,6 +248,7 @@ def test_table(
     least: ArrayLike | None = None,
     margin: float = MARGIN,
     foreign: tuple[int, int] | None = None,
+    weighted: int = 0,
     tests: int = 1,
 ) -> CrossEntropyUpdate:
     """Tests the claim on divergences KL(p̂_elite || p_θ) per cycle, by the rule for tables in the module's docstring.
@@ -258,6 +261,7 @@ def test_table(
         margin: Smallest excess over the least that matters, in nats, > 0.
         foreign: In how many texts, repetitions counted, the corpora differ from the elites that p_t had just produced,
             and how many texts they hold; None: not recorded.
+        weighted: In how many texts the corpora have weights that differ.
         tests: Verdicts that are given together; the level of each test is divided by it (Bonferroni).
 
     Raises:
@@ -280,16 +284,18 @@ def test_table(
     fall, bounded = float(falls.mean()), bool(np.isfinite(falls).all())
     told = "the corpus is not recorded; taken to be a sample"
     if foreign is not None:
-        told = f"{foreign[0]} texts of {foreign[1]} are other than p_t's elites (bound 0)"
-    holds = foreign is None or foreign[0] == 0
+        told = f"{foreign[0]} texts of {foreign[1]} are other than p_t's elites, {weighted} have weights (bound 0)"
+    holds = foreign is None or foreign[0] == weighted == 0
     level: Level = "undecided"
     needed = 2 if n < 2 else None
     if not holds:
         level, needed = "vacuous", None
     elif n >= 2 and not bounded:
         # Where an elite was lost, KL rose beyond all bounds, and seeds count by the sign of their mean.
-        signs = stats.binomtest(int((falls < 0).sum()), n, alternative="greater").pvalue
+        below = int((falls < 0).sum())
+        signs = stats.binomtest(below, n, alternative="greater").pvalue
         level = "refuted" if signs <= significant else "undecided"
+        needed = None if level == "refuted" else _needed_signs(below / n, significant, n)
     elif n >= 2:
         found = means(falls[:, None])
         rises = found.below()[0] <= significant
@@ -303,7 +309,7 @@ def test_table(
         elif drops and (excess is None or off):
             level = "direction"
         else:
-            needed = _needed(found, excess, margin)
+            needed = _needed(found, excess, margin, significant)
     evidence = (Evidence("corpus sampled from the elites", holds, f"{told}, n = {n}"),)
     words = {
         "vacuous": "Not tested: the corpus is not sampled from the elites.",
@@ -312,7 +318,9 @@ def test_table(
         if excess is not None
         else "It fell; how far the exact update would fall is not known.",
         "confirmed": f"It fell to within {margin:g} nats of the least of the family.",
-        "undecided": f"About {needed} seeds are needed."
+        "undecided": "A single seed does not tell."
+        if n < 2
+        else f"About {needed} seeds are needed."
         if needed
         else "No number of seeds up to 100,000 would decide.",
     }
@@ -325,7 +333,7 @@ def test_table(
         n=n,
         assumptions=evidence,
         needed_n=needed,
-        explanation=f"KL(elites || generator) fell by {fall:.4g} nats, mean of {n} seeds{shown}. {words[level]}",
+        explanation=f"KL(tuned elites || generator) fell by {fall:.4g} nats, mean of {n} seeds{shown}. {words[level]}",
         fall=fall if bounded else None,
         fall_interval=_interval(falls),
         excess=None if excess is None or not bounded else float(excess.mean()),
@@ -363,17 +371,24 @@ def _interval(values: Floats) -> tuple[float, float] | None:
     return float(low[0]), float(high[0])
 
 
-def _needed(found: Means, excess: Floats | None, margin: float) -> int | None:
+def _needed(found: Means, excess: Floats | None, margin: float, level: float) -> int | None:
     """Returns the seeds with power .8 for the fall as measured, and for the equivalence, if it is tested."""
     n = len(excess) if excess is not None else int(found.n[0])
     wanted: list[int | None] = []
     if found.sd[0] > 0 and found.mean[0] != 0:
         fall, sd = abs(float(found.mean[0])), float(found.sd[0])
-        wanted.append(needed_seeds(lambda m: power_of_decrease(fall, sd, m, LEVEL), at_least=n))
+        wanted.append(needed_seeds(lambda m: power_of_decrease(fall, sd, m, level), at_least=n))
     if excess is not None and (spread := float(excess.std(ddof=1))) > 0:
-        wanted.append(needed_seeds(lambda m: power_of_equivalence(margin, spread, m, LEVEL), at_least=n))
+        wanted.append(needed_seeds(lambda m: power_of_equivalence(margin, spread, m, level), at_least=n))
     known = [w for w in wanted if w is not None]
     return max(known) if known and len(known) == len(wanted) else None
+
+
+def _needed_signs(share: float, level: float, n: int) -> int | None:
+    """Returns the seeds with power .8 for the sign test, if this share is below 0; None for no more than half."""
+    if share <= 0.5:
+        return None
+    return needed_seeds(lambda m: float(stats.binom.sf(stats.binom.isf(level, m, 0.5), m, share)), at_least=n + 1)
 
 
 def simulate(

@@ -10,8 +10,9 @@ How the verdict is found. The gap at cycle t is the measured quantity minus the 
 masses are exact.
 
 - `vacuous`: an assumption does not hold.
-- Exact masses: any gap below -1e-9, in any seed and cycle, is a violation. Without one `confirmed`; with one `refuted`,
-  or `direction` if the mass rises from first to last cycle (one-sided t over seeds, 5%; of a single seed, its sign).
+- Exact masses: any gap below -1e-9 (or the tolerance given), in any seed and cycle, is a violation. Without one
+  `confirmed`; with one `refuted`, or `direction` if the mass rises from first to last cycle (one-sided t over seeds,
+  5%; of a single seed, its sign).
 - Counts of elites among candidates, several seeds: each cycle's mean gap is tested against 0, one-sided at 5%, on the
   scale log(1 - C_t) - t log(1 - ρ_0), where the gap is nearest to normal, by t statistics whose joint distribution over
   cycles comes from flipping the signs of seeds; with other models and tasks, Holm's correction over them. With a
@@ -210,6 +211,7 @@ def test(
     others: Sequence[tuple[ArrayLike, ArrayLike]] = (),
     margin: float = MARGIN,
     tests: int = 1,
+    tolerance: float = TOLERANCE,
 ) -> EliteMass:
     """Tests the bound, by the rule that the module's docstring states.
 
@@ -223,6 +225,7 @@ def test(
         others: (elites, candidates) of other models and tasks tested beside this one; the correction counts them.
         margin: Smallest shortfall that matters, > 0.
         tests: Verdicts on exact masses that are given together; the level of the rise is divided by it (Bonferroni).
+        tolerance: Rounding error that exact masses are allowed.
 
     Raises:
         ValueError: Wrong shapes, masses outside [0, 1], counts that are no counts, a missing first cycle, nothing to
@@ -238,7 +241,7 @@ def test(
     gaps, cycles = _gaps(mass, sizes, reading)
     found = means(gaps)
     n = len(mass)
-    below = gaps < -TOLERANCE
+    below = gaps < -tolerance
     seeds = int(below.any(axis=1).sum())
     p = np.array([])
     if sizes is not None:

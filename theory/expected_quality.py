@@ -12,9 +12,9 @@ did not hold.
 How the verdict is found, from series over seeds and cycles:
 
 - `vacuous`: an assumption does not hold.
-- Exact values (enumerated, no sampling error): any step down by more than 1e-9 in any seed is a fall. Without a fall
-  `confirmed`; with one `refuted`, or `direction` if the change from first to last cycle is upward (one-sided t over
-  seeds, 5%; of a single seed, its sign).
+- Exact values (enumerated, no sampling error): any step down by more than 1e-9 (or the tolerance given) in any seed is
+  a fall. Without a fall `confirmed`; with one `refuted`, or `direction` if the change from first to last cycle is
+  upward (one-sided t over seeds, 5%; of a single seed, its sign).
 - Sampled values: each step's mean over seeds is tested against a fall (one-sided t, Holm's correction over all
   steps of all models and tasks given, 5%). With a significant fall `refuted`, or `direction` if the last cycle is
   significantly above the first. Without one, `confirmed` if every step's one-sided 95% lower bound is above -margin:
@@ -68,12 +68,14 @@ class Series:
         gains: Δ of each step, shape (seeds, cycles - 1); None: not measured.
         thresholds: τ of each cycle, shape (seeds, cycles) or (cycles,); None: not recorded.
         raw: Whether values are known to be of each cycle's own generator.
+        tolerance: Rounding error that exact values and gains are allowed.
     """
 
     values: Floats
     gains: Floats | None
     thresholds: Floats | None
     raw: bool = False
+    tolerance: float = TOLERANCE
 
 
 def raw_series(sample: Series) -> Evidence:
@@ -110,11 +112,11 @@ def likelihood_rose(sample: Series) -> Evidence:
     if sample.gains is None:
         return Evidence(name, True, f"Δ was not measured; it is taken to be >= 0, n = {len(sample.values)}")
     worst = float(np.nanmin(sample.gains))
-    below = int((sample.gains < -TOLERANCE).sum())
+    below = int((sample.gains < -sample.tolerance).sum())
     return Evidence(
         name,
         below == 0,
-        f"{below} of {np.isfinite(sample.gains).sum()} steps have Δ < 0 (bound 0), the least {worst:.3g}",
+        f"{below} of {(~np.isnan(sample.gains)).sum()} steps have Δ < 0 (bound 0), the least {worst:.3g}",
     )
 
 
@@ -214,6 +216,7 @@ def test(
     margin: float = MARGIN,
     tests: int = 1,
     raw: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> ExpectedQuality:
     """Tests whether a series never falls, by the rule that the module's docstring states.
 
@@ -230,6 +233,7 @@ def test(
         margin: Smallest fall that matters, > 0.
         tests: Verdicts on exact values that are given together; the level of the rise is divided by it (Bonferroni).
         raw: Whether values are known to be of each cycle's own generator; else their looks decide.
+        tolerance: Rounding error that exact values and gains are allowed.
 
     Raises:
         ValueError: Wrong shapes, values outside [0, 1], no seed with two successive cycles, or a margin that is not
@@ -241,12 +245,12 @@ def test(
     steps = np.diff(x, axis=1)
     if np.isnan(steps).all():
         raise ValueError("values must hold two successive cycles of some seed")
-    sample = Series(x, _matching(gains, steps.shape, "gains"), _tau(thresholds, x.shape), raw)
+    sample = Series(x, _matching(gains, steps.shape, "gains"), _tau(thresholds, x.shape), raw, tolerance)
     evidence = tuple(assumption.check(sample) for assumption in CLAIM.assumptions)
     failed = [e.name for e in evidence if not e.holds]
 
     found = means(steps)
-    fell = steps < -TOLERANCE
+    fell = steps < -tolerance
     seeds, n = int(fell.any(axis=1).sum()), len(x)
     change = means((x[:, -1] - x[:, 0])[:, None])
     rose = _rose(change, LEVEL / tests)
@@ -334,8 +338,8 @@ def _needed(found: Means, margin: float) -> int | None:
 def _explanation(found: ExpectedQuality, failed: list[str], margin: float) -> str:
     counted = (
         f"{found.quantity} falls in {found.falls} of {found.steps} raw steps, in "
-        f"{found.seeds_with_falls:.0%} of {found.n} seeds; the largest mean fall is "
-        f"after cycle {found.worst_step}, change {found.estimate:.4g}; "
+        f"{found.seeds_with_falls:.0%} of {found.n} seeds; the mean change is lowest "
+        f"after cycle {found.worst_step}, {found.estimate:+.4g}; "
         f"from first to last cycle {found.change:+.4g}."
     )
     match found.level:

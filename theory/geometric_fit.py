@@ -1,6 +1,6 @@
 """The fit of a geometric approach to a ceiling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,8 +24,9 @@ class GeometricFit:
         ceiling: C_∞; None where the series does not move.
         start: C_0.
         decay: λ in [0, 1); None where the series does not move.
-        ceiling_interval: 95% interval over seeds; None for one seed.
-        decay_interval: Likewise.
+        ceiling_interval: 95% interval over seeds; None for one seed, and where the fit to all seeds, or to all but one,
+            has C_∞ at 0 or 1: the cycles then do not tell where the ceiling is.
+        decay_interval: Likewise; also where λ is at an end of its range.
         residual: Root mean squared residual.
         n: Number of seeds.
     """
@@ -62,16 +63,21 @@ def fit_geometric(mass: ArrayLike, rng: np.random.Generator, confidence: float =
     if len(x) < 2 or ceiling is None or decay is None or np.isnan(x).any():
         return found
 
+    fits = [(ceiling, decay)]
+
     def statistic(kept: np.ndarray) -> Floats:
         ceiling, _, decay, _ = _fit(x[kept].mean(axis=0))
-        return np.array([np.nan if v is None else v for v in (ceiling, decay)])
+        fits.append((np.nan, np.nan) if ceiling is None or decay is None else (ceiling, decay))
+        return np.array(fits[-1])
 
     _, covariance = jackknife(statistic, len(x), rng)
-    if np.isnan(covariance).any():
+    ceilings, decays = np.array(fits).T
+    if np.isnan(covariance).any() or not ((ceilings > 0) & (ceilings < 1)).all():
         return found
     half = stats.t.ppf((1 + confidence) / 2, min(len(x), 100) - 1) * np.sqrt(np.diag(covariance))
     intervals = [(max(float(v - h), 0.0), min(float(v + h), 1.0)) for v, h in zip((ceiling, decay), half, strict=True)]
-    return GeometricFit(ceiling, start, decay, intervals[0], intervals[1], residual, len(x))
+    inner = bool(((decays > 0) & (decays < LARGEST_DECAY)).all())
+    return replace(found, ceiling_interval=intervals[0], decay_interval=intervals[1] if inner else None)
 
 
 def _fit(mean: Floats) -> tuple[float | None, float, float | None, float]:

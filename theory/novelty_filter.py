@@ -310,7 +310,7 @@ def test(on: ArrayLike, off: ArrayLike, tests: int = 1) -> NoveltyFilter:
         )
         if level == "undecided":
             spread = float(contrast.std(ddof=1)) / scale
-            found = replace(found, needed_n=max(n + 1, needed_seeds(spread)))
+            found = replace(found, needed_n=max(n + 1, needed_seeds(spread, SIGNIFICANT / tests)))
     return replace(found, explanation=_explanation(found, failed))
 
 
@@ -325,23 +325,24 @@ def _lower_p(values: NDArray[np.float64]) -> float:
     return float(stats.t.cdf(values.mean() / error, n - 1))
 
 
-def power(kept: float, spread: float, seeds: int) -> float:
-    """Returns the probability that E[c] < 0 is shown at 5%, by the noncentral t distribution.
+def power(kept: float, spread: float, seeds: int, level: float = SIGNIFICANT) -> float:
+    """Returns the probability that E[c] < 0 is shown, by the noncentral t distribution.
 
     Args:
         kept: True g.
         spread: Standard deviation of c over seeds, divided by the mean loss.
         seeds: Number of seeds, at least 2.
+        level: Level of the test.
     """
-    return power_of_decrease(KEPT - kept, spread, seeds, SIGNIFICANT)
+    return power_of_decrease(KEPT - kept, spread, seeds, level)
 
 
-def needed_seeds(spread: float) -> int:
+def needed_seeds(spread: float, level: float = SIGNIFICANT) -> int:
     """Returns the number of seeds that shows a g which falls short of 1/2 by the margin with a power of 80%."""
     if spread == 0:
         return SMALLEST
     low = SMALLEST
-    while power(KEPT - MARGIN, spread, low) < POWER:
+    while power(KEPT - MARGIN, spread, low, level) < POWER:
         low = max(low + 1, math.floor(low * 1.02))
     return low
 

@@ -31,6 +31,9 @@ from theory.worlds import blend, draw, elites, expectation, tilted
 SMALLEST = 10
 """Held-out elites below which no interval is given: that of Student needs means to be near normal."""
 
+SCATTER = 1e-9
+"""Range of log-ratios, in nats, up to which they count as one number: elites that are all one architecture."""
+
 OUTLIER_SHARE = 0.5
 """Largest share of the sum of squares that one log-ratio may have for Student's interval to be trusted."""
 
@@ -58,6 +61,14 @@ def common_support(sample: HeldOut) -> Evidence:
     return Evidence("common support", lost == 0, f"{lost} of {n} have probability 0 after the step (bound 0)")
 
 
+def elites_differ(sample: HeldOut) -> Evidence:
+    """Returns evidence on whether the log-ratios scatter at all: without that, their interval has no width."""
+    d = sample.log_ratios[np.isfinite(sample.log_ratios)]
+    n, spread = len(d), float(np.ptp(d)) if len(d) else 0.0
+    few = n < SMALLEST
+    return Evidence("elites differ", few or spread > SCATTER, f"range {spread:.2g} nats (bound {SCATTER:g}), n = {n}")
+
+
 def no_dominant_elite(sample: HeldOut) -> Evidence:
     """Returns evidence on whether one log-ratio dominates the spread, so that Student's interval cannot be trusted."""
     d = sample.log_ratios[np.isfinite(sample.log_ratios)]
@@ -80,6 +91,7 @@ CLAIM = Claim(
     assumptions=(
         Assumption("fresh elites", "The elites are a sample of p_t that the step was not tuned on.", fresh_elites),
         Assumption("common support", "p_{t+1} gives each of them some probability.", common_support),
+        Assumption("elites differ", "The log-ratios of the elites are not all the same.", elites_differ),
         Assumption(
             "no dominant elite", "No single elite has most of the variance of the log-ratios.", no_dominant_elite
         ),

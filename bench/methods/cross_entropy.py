@@ -76,7 +76,8 @@ def cross_entropy(
         retries: How often a candidate that failed is asked for again, with the error fed back.
         warm_start: Whether tuning goes on from the last cycle, or starts from the untuned model each time.
         held_out: Share of the elites that is kept out of the corpus, in [0, 1): a step that makes these less likely is
-            undone, so that Δ of the progress certificate is not below 0 as far as they can tell.
+            undone. Likelihood is that of the tuning, at a temperature of 1: of Δ of the progress certificate, which
+            is about what is sampled, that says something only if candidates are drawn so, too.
         temperature: Of sampling, as top_k, top_p and max_tokens (`bench.effects.Sampling`).
         top_k: See there.
         top_p: See there.

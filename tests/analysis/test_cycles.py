@@ -6,6 +6,7 @@ import sqlite3
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import cycle_claims, cycle_report, cycles, results, trajectories
 from analysis.report import report
@@ -90,12 +91,52 @@ def test_mass_quality_and_gain_are_those_of_the_journalled_distributions(folder,
             assert row["tightness"] >= 1 - 1e-6
 
 
-def test_categoricals_end_each_tune_at_the_least_of_their_family(measured):
+def test_categoricals_end_each_tune_at_the_least_of_their_family_where_all_combinations_are_architectures(measured):
     tuned = measured.table[(measured.table["label"] == "eda") & measured.table["after"].notna()]
     assert len(tuned) == 2 * SEEDS * (CYCLES - 1)
-    assert tuned["after"].to_numpy() == pytest.approx(tuned["least"].to_numpy(), abs=1e-5)
-    assert (tuned["before"] >= tuned["after"]).all()
+    excess = (tuned["after"] - tuned["least"]).to_numpy()
+    clean = (tuned["task"] == "clean").to_numpy()
+    assert excess[clean] == pytest.approx(0, abs=1e-5)
+    assert (excess[~clean] > -1e-5).all()
+    assert excess[~clean].max() > 1e-3
+    assert (tuned["before"] >= tuned["after"] - 1e-5)[clean].all()
     assert (tuned["foreign"] == 0).all()
+
+
+@pytest.mark.parametrize(("name", "task"), [("analog-nasbench", "clean"), ("nas-bench-graph", "cora")])
+def test_the_likeliest_categoricals_have_the_frequencies_of_the_corpus_as_their_marginals(name, task):
+    problem = cycles._problem(name, task)
+    archs = problem.benchmark.space.enumerate()
+    corpus = np.random.default_rng(0).integers(len(archs), size=30).tolist()
+    p = np.exp(cycles._product(corpus, problem))
+    assert p.sum() == pytest.approx(1)
+    for decision in archs.T:
+        wanted = np.bincount(decision[corpus], minlength=decision.max() + 1) / 30
+        assert np.bincount(decision, p) == pytest.approx(wanted, abs=1e-5)
+    # An exponential family: its log-ratios between architectures that differ in one decision are additive.
+    if name == "analog-nasbench":
+        shares = [np.bincount(d[corpus], minlength=d.max() + 1)[d] / 30 for d in archs.T]
+        assert p == pytest.approx(np.prod(shares, axis=0), abs=1e-9)
+
+
+def test_a_method_without_elites_is_measured_as_far_as_it_goes(folder, runs):
+    found = cycles.measure(folder / results.JOURNAL, runs.assign(method_parameters=json.dumps({"size": 10}))).table
+    assert len(found) == 4 * 2 * SEEDS * CYCLES
+    assert found["threshold"].isna().all()
+    assert found["mass"].isna().all()
+    assert found["quality"].notna().all()
+
+
+def test_a_tune_that_was_undone_counts_as_no_fall(measured):
+    rows = measured.table[(measured.table["label"] == HELD) & (measured.table["task"] == "clean")]
+    tuned = rows[(rows["corpus"] > 0) & rows["after"].notna()]
+    undone = tuned["tune_failure"].notna()
+    assert undone.any()
+    assert (tuned["before"] == tuned["after"])[undone].all()
+    falls = (tuned["before"] - tuned["after"]).groupby(tuned["seed"]).mean()
+    (found,) = (f.verdict for f in cycle_claims.verdicts(measured, {})
+                if f.claim.startswith("claim 1") and (f.label, f.task) == (HELD, "clean"))  # fmt: skip
+    assert found.estimate == pytest.approx(falls.mean())
 
 
 def test_an_accumulated_corpus_holds_what_the_cycle_did_not_bring(measured):
@@ -150,6 +191,16 @@ def test_shares_are_means_over_seeds():
     assert (found["x_low"], found["x_high"]) == (0, 1)
 
 
+def test_shares_that_all_seeds_have_leave_room_for_seeds_that_were_not_seen():
+    seeds = np.repeat(np.arange(6), 4)
+    none, some, every = (cycle_claims.share("x", np.tile(hits, 6), seeds) for hits in (
+        np.zeros(4, bool), np.arange(4) == 0, np.ones(4, bool)))  # fmt: skip
+    missed = stats.beta.ppf(0.975, 1, 6)  # Clopper and Pearson's limit for 0 of 6
+    assert list(none.values()) == pytest.approx([0, 0, missed])
+    assert list(every.values()) == pytest.approx([1, 1 - missed, 1])
+    assert list(some.values()) == pytest.approx([0.25, 0.25 * (1 - missed), 0.25 * (1 - missed) + missed])
+
+
 def test_the_distance_of_uniform_draws_is_what_counting_gives(measured):
     space = benchmarks.get("nas-bench-graph").space
     archs = [space.canonical(tuple(arch)) for arch in space.enumerate().tolist()]
@@ -174,7 +225,8 @@ def test_verdicts_follow_from_what_the_runs_did(measured):
 def test_one_seed_confirms_nothing(measured):
     alone = cycles.Cycles(measured.table[measured.table["seed"] == 0], measured.held_out)
     found = cycle_claims.verdicts(alone, {})
-    assert {f.verdict.level for f in found} <= {"undecided", "refuted", "vacuous"}
+    assert "confirmed" not in {f.verdict.level for f in found}
+    assert all((f.verdict.estimate or 0) < 0 for f in found if f.verdict.level == "direction")
     assert any("One seed says nothing of others." in f.verdict.explanation for f in found)
 
 

@@ -250,3 +250,31 @@ def test_verdicts_that_are_given_together_share_the_level():
     before, after = 2 + falls[:, None], np.full((5, 1), 2.0)
     assert claim.test_table(before, after).level == "direction"
     assert claim.test_table(before, after, tests=3).level == "undecided"
+
+
+def test_weights_make_a_corpus_another_than_the_elites():
+    found = claim.test_table(np.full((5, 3), 0.4), np.full((5, 3), 0.2), foreign=(0, 60), weighted=20)
+    assert found.level == "vacuous"
+    assert "0 texts of 60 are other than p_t's elites, 20 have weights" in found.assumptions[0].evidence
+
+
+@pytest.mark.parametrize("tests", [1, 20])
+def test_enough_lost_elites_decide_at_the_level_that_is_left(tests):
+    before, lost = np.full((30, 1), 0.4), np.full((30, 1), np.inf)
+    few = claim.test_table(before[:3], lost[:3], tests=tests)
+    assert few.level == "undecided"
+    assert few.needed_n is not None
+    assert f"About {few.needed_n} seeds" in few.explanation
+    levels = [claim.test_table(before[:n], lost[:n], tests=tests).level for n in (few.needed_n - 1, few.needed_n)]
+    assert levels == ["undecided", "refuted"]
+
+
+def test_more_verdicts_need_more_seeds():
+    rng = np.random.default_rng(5)
+    before = rng.normal(1, 0.3, (6, 1)).clip(0.1)
+    after = (before - rng.normal(0.05, 0.1, (6, 1))).clip(0)
+    one, many = (claim.test_table(before, after, tests=tests) for tests in (1, 20))
+    assert one.level == many.level == "undecided"
+    assert one.needed_n is not None
+    assert many.needed_n is not None
+    assert one.needed_n < many.needed_n

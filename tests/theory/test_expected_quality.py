@@ -94,6 +94,8 @@ def test_a_threshold_that_moves_and_a_likelihood_that_fell_are_named():
     fell = claim.test(values, RNG(0), exact=True, gains=[0.1, -0.1])
     assert [e.name for e in fell.assumptions if not e.holds] == ["likelihood rose"]
     assert moved.level == fell.level == "vacuous"
+    lost = claim.test(values, RNG(0), exact=True, gains=[np.nan, -np.inf])
+    assert "1 of 1 steps have Δ < 0" in lost.assumptions[2].evidence
 
 
 def test_sampled_values_reject_as_often_as_they_say_when_the_claim_is_true():

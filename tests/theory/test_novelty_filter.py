@@ -194,3 +194,9 @@ def test_verdicts_that_are_given_together_share_the_level():
     on = np.stack([np.full(5, 8.0), 6.0 + contrast], axis=1)
     assert claim.test(on, off).level == "confirmed"
     assert claim.test(on, off, tests=3).level == "undecided"
+
+
+def test_more_verdicts_need_more_seeds():
+    one, many = (claim.needed_seeds(0.3, claim.SIGNIFICANT / tests) for tests in (1, 10))
+    assert one < many
+    assert claim.power(claim.KEPT - claim.MARGIN, 0.3, many, claim.SIGNIFICANT / 10) >= claim.POWER

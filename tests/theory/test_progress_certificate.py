@@ -85,8 +85,9 @@ def test_the_needed_number_of_elites_certifies_with_the_power_promised():
 @pytest.mark.parametrize(
     ("ratios", "seen", "broken"),
     [
-        (np.ones(20), 3, "fresh elites"),
-        ([*np.ones(20), -np.inf], None, "common support"),
+        (np.linspace(0.9, 1.1, 20), 3, "fresh elites"),
+        ([*np.linspace(0.9, 1.1, 20), -np.inf], None, "common support"),
+        (np.full(15, 5e-6), 0, "elites differ"),
         ([*np.linspace(0, 0.01, 30), 50.0], None, "no dominant elite"),
     ],
 )
