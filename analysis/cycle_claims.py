@@ -132,7 +132,7 @@ def _filters(groups: Mapping[Any, pd.DataFrame], pairs: Mapping[str, str]) -> It
 
 
 def estimates(cycles: Cycles) -> pd.DataFrame:
-    """Returns Δ of each step as its held-out elites tell it, where there are enough of them.
+    """Returns Δ of each step as its held-out elites tell it, where there are enough and the certificate can be trusted.
 
     Columns: `run`, `cycle`; `estimated_gain` with its 95% interval `estimated_gain_low`, `estimated_gain_high`;
     `held_out_elites`; `certified`: whether they certify that C rises.
@@ -141,6 +141,8 @@ def estimates(cycles: Cycles) -> pd.DataFrame:
     for (run, cycle), ratios in cycles.held_out.groupby(["run", "cycle"], sort=False)["log_ratio"]:
         if len(ratios) >= progress_certificate.SMALLEST and np.isfinite(ratios).all():
             verdict = progress_certificate.test(ratios.to_numpy(), seen=0)
+            if verdict.level == "vacuous":
+                continue
             low, high = verdict.estimate_interval or (np.nan, np.nan)
             row = {"run": run, "cycle": cycle, "estimated_gain": float(ratios.mean()), "estimated_gain_low": low}
             row |= {"estimated_gain_high": high, "held_out_elites": len(ratios)}
@@ -162,7 +164,7 @@ def certificates(table: pd.DataFrame) -> pd.DataFrame:
     e^Δ; `tightness`: median of p_{t+1}(E) / (C_t e^Δ) over the steps with finite Δ; `mass_fell`: share of steps in
     which the mass of the cycle's elites fell; `quality_fell`: the same of E[q]; `mass_fell_though`,
     `quality_fell_though`: in how many of these Δ >= 0; `quality_holds`: steps in which E_{t+1}[q] >= E_t[q] exp(Δ_q);
-    `estimated`: steps with enough held-out elites for an interval of Δ; `covered`: share of these whose 95% interval
+    `estimated`: steps with an interval of Δ, see `estimates`; `covered`: share of these whose 95% interval
     holds the exact Δ; `certified`: how many were certified to rise; `wrongly`: certified although Δ < 0. Shares as
     `share` returns them.
     """

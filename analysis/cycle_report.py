@@ -287,8 +287,8 @@ def _certificates(every: pd.DataFrame) -> Section:
         "the bound holds, the median tightness C_{t+1} / (C_t e^Δ), the shares in which elite mass and expected "
         "quality fell, and in how many of these Δ was not below 0 all the same; the steps in which E[q] is at least "
         "what its own certificate says (quality_holds, from Δ_q); and the 95% intervals of Δ from at least ten "
-        "held-out elites: how many, the share that covers the exact Δ, how many certified a rise, and how many of "
-        f"these wrongly. {SHARES}."
+        "held-out elites that differ, none of them with most of the variance: how many, the share that covers the "
+        f"exact Δ, how many certified a rise, and how many of these wrongly. {SHARES}."
     )
     section.tables.append(Table("certificates", caption, cycle_claims.certificates(every)))
     return section
