@@ -110,7 +110,8 @@ def controls(study: Study) -> list[Control]:
     """
     reach = trajectories.reach(study.runs)
     kinds = {str(kind.label): kind for kind in study.runs.drop_duplicates("label").itertuples()}
-    owns = {label: _own(label, kinds) for label in kinds}
+    together = {a: {b: kinds[b] for b in kinds if a == b or study.shared([a, b])} for a in kinds}
+    owns = {label: _own(label, others) for label, others in together.items()}
     pairs: dict[tuple[str, str], tuple[pd.DataFrame, pd.DataFrame]] = {}
     places: dict[tuple[str, str], tuple[int, int, bool]] = {}
     for label in study.labels:

@@ -41,7 +41,7 @@ class Found(NamedTuple):
 def verdicts(cycles: Cycles, pairs: Mapping[str, str], seed: int = 0) -> list[Found]:
     """Tests the claims on each method, model and task; levels are divided by the number of verdicts of a claim.
 
-    Seeds are the unit of replication: one of them can show that what never happens does, but confirms nothing.
+    Seeds are the unit of replication: one of them can break a claim that something never happens, but confirms none.
 
     Args:
         cycles: What was measured.
@@ -107,7 +107,7 @@ def _never_falls(
         return None
     return expected_quality.test(
         values, rng, exact=True, quantity=quantity, gains=series(rows, "gain")[:, :-1] if quantity == "C" else None,
-        thresholds=series(rows, "threshold"), tests=tests, raw=True,
+        thresholds=_thresholds(rows), tests=tests, raw=True, tolerance=TOLERANCE,
     )  # fmt: skip
 
 
@@ -117,7 +117,11 @@ def _elite_mass(
     mass = series(rows, "mass")
     if np.isnan(mass[:, 0]).any() or mass.shape[1] < 3:
         return None
-    return elite_mass.test(mass, rng, None, reading, series(rows, "threshold"), tests=tests, tolerance=TOLERANCE)
+    return elite_mass.test(mass, rng, None, reading, _thresholds(rows), tests=tests, tolerance=TOLERANCE)
+
+
+def _thresholds(rows: pd.DataFrame) -> Floats | None:
+    return series(rows, "threshold") if rows["threshold"].notna().any() else None
 
 
 def _filters(groups: Mapping[Any, pd.DataFrame], pairs: Mapping[str, str]) -> Iterator[Found]:
@@ -203,9 +207,9 @@ def share(name: str, hits: NDArray[np.bool_], seeds: NDArray[Any]) -> dict[str, 
     """Returns the columns of a share: `name`, the mean over seeds of each seed's own, and its 95% interval.
 
     Args:
-        name: Name of the column; `name_low` and `name_high` hold the interval: Student's t within [0, 1], or, where all
-            of n seeds have the same share, what is left of it if as many others do not as n seeds may miss (Clopper and
-            Pearson 1934).
+        name: Name of the column; `name_low` and `name_high` hold the interval: Student's t within [0, 1], which is too
+            narrow where nearly all seeds have the same share. Where all n have, their scatter says nothing: seeds with
+            any other share may be as frequent as Clopper and Pearson's limit for 0 of n.
         hits: What is counted, shape (n,).
         seeds: The seed of each.
     """

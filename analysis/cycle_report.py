@@ -186,8 +186,8 @@ def _ceilings(verdicts: Sequence[Found]) -> Table:
             rows.append(row)
     caption = (
         "C_t = C_∞ - (C_∞ - C_0) λ^t fitted to the elite mass: the ceiling C_∞, at most 1, and the decay λ with 95% "
-        "intervals (jackknife over seeds; none where a fit ends at 1, so that these cycles do not tell where the "
-        "ceiling is), the root mean squared residual, and in how many cycles of all seeds, and from which "
+        "intervals (jackknife over seeds; none where a fit is at an end of the range, as for a ceiling of 1, where the "
+        "jackknife does not hold), the root mean squared residual, and in how many cycles of all seeds, and from which "
         "cycle on, the bound 1 - (1 - ρ_0)^t is violated."
     )
     return Table("ceilings", caption, pd.DataFrame(rows))
@@ -283,9 +283,9 @@ def _certificates(every: pd.DataFrame) -> Section:
         "The held-out elites also decide whether a step is undone, so Δ estimated from them is somewhat too high."
     )
     caption = (
-        "Steps of all seeds that were not undone: the share with Δ > 0 and the number with Δ < 0, the steps in which "
-        "the bound holds, the median tightness C_{t+1} / (C_t e^Δ), the shares in which elite mass and expected "
-        "quality fell, and in how many of these Δ was not below 0 all the same; the steps in which E[q] is at least "
+        "Steps of all seeds that were not undone: the share with Δ > 0 and the number with Δ < 0, by more than "
+        "rounding, the steps in which the bound holds, the median tightness C_{t+1} / (C_t e^Δ), the shares in which "
+        "elite mass and expected quality fell, and in how many of these Δ was not below 0 all the same; the steps in which E[q] is at least "
         "what its own certificate says (quality_holds, from Δ_q); and the 95% intervals of Δ from at least ten "
         "held-out elites that differ, none of them with most of the variance: how many, the share that covers the "
         f"exact Δ, how many certified a rise, and how many of these wrongly. {SHARES}."
@@ -310,7 +310,8 @@ def _costs(found: Cycles) -> Section:
     caption = (
         "Of a cycle: mean tokens of prompts and candidates. Of its Tunes: seconds on the clock, median; mean steps of "
         "the optimiser, and which share these are of what the method's epochs ask for (less than 1 where steps were "
-        "capped). Of the cycles with a new p_t: their number, and the seconds of computing it, median."
+        "capped). Of the cycles after a Tune that was not undone: their number, and the seconds of computing p_t, "
+        "median."
     )
     section.tables.append(Table("cycle_costs", caption, pd.DataFrame(rows)))
     return section

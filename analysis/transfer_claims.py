@@ -11,9 +11,12 @@ from analysis.statistics import Comparison
 
 SPEED = "it needs fewer evaluations to find a top 0.1% architecture"
 TRANSFER = "transfer improves the model rank"
-ADAPTATION = "adaptation lowers the spread of the model rank"
+ADAPTATION = "adaptation lowers the spread of the model rank's logarithm"
 BETTER = "its model rank is better than with counted operations"
-STEADIER = "the spread of its model rank is lower than with counted operations"
+STEADIER = "the spread of its model rank's logarithm is lower than with counted operations"
+LOWEST_MEDIAN = 10
+"""Median rank below which spreads are not compared: ranks are whole numbers, so near 1 they cannot differ by little."""
+
 SEARCHES = ("lapt", "operation_counts")
 """The methods that the claims are about: the paper's, and its control without a language model."""
 
@@ -25,12 +28,14 @@ class Judged(NamedTuple):
         claim: The claim in words.
         label: The method that it is about.
         other: What the method is compared with.
+        tasks: On how many tasks they are compared.
         outcome: The comparison and its verdict.
     """
 
     claim: str
     label: str
     other: str
+    tasks: int
     outcome: Comparison
 
 
@@ -39,19 +44,20 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
 
     - Speed: the evaluations until a top 0.1% architecture is found, against the inner method in the whole space, and,
       for LAPT, against the control. Both have as many evaluations on a task as the shorter budget allows; one that
-      found none counts as later than all. A pair of which no run found one is not judged.
+      found none counts as later than all. Tasks on which no run found one are left out: they do not tell which is
+      sooner.
     - Transfer: the model rank of the architecture that a run returns, against the variant without a source task.
     - Adaptation: the distance of that rank from the median of its method and task, both as logarithms, against the
       variant that does not adapt (Brown and Forsythe 1974; of an odd number of runs, the one at the median is left out,
       Hines and Hines 2000). On the ranks' own scale a method with a better median would have the lower spread, since
-      there is no rank below 1.
+      there is no rank below 1; for the same reason tasks with a median below `LOWEST_MEDIAN` are left out.
     - What the last two need to be about the language model: LAPT's rank, and its spread where it adapts, against those
       of the control.
 
-    Ranks are compared on tasks on which both made as many evaluations, spreads in the seeds that both have. The paper
-    claims speed for NAS-Bench-201, and the others for TransNAS-Bench-101; here they are judged on whatever benchmark
-    both sides ran on, but not for the released code's departures. Runs under way are left out. The p-values are
-    corrected by Holm over all that is judged.
+    Ranks are compared on tasks on which both made as many evaluations, spreads in the seeds that both have; a pair
+    without any task to compare is not judged. The paper claims speed for NAS-Bench-201, and the others for
+    TransNAS-Bench-101; here they are judged on whatever benchmark both sides ran on, but not for the released code's
+    departures. Runs under way are left out. The p-values are corrected by Holm over all that is judged.
 
     Args:
         outcomes: As `analysis.transfer.outcomes` returns them.
@@ -83,30 +89,31 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
                         wanted[STEADIER, label, other] = "spread"
     tables = {claim: _tables(done, claim[1], claim[2], column) for claim, column in wanted.items()}
     judgeable = {claim: both for claim, both in tables.items() if len(both[0].columns)}
-    return [Judged(*claim, outcome) for claim, outcome in statistics.against_control(judgeable, rng).items()]
+    found = statistics.against_control(judgeable, rng)
+    return [Judged(*claim, len(judgeable[claim][0].columns), outcome) for claim, outcome in found.items()]
 
 
 def _tables(done: pd.DataFrame, label: str, other: str, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns what is compared of two methods, seeds by tasks; without columns where nothing can be."""
     rows = done[done["label"].isin([label, other])]
+    rows = rows[rows.groupby("place")["label"].transform("nunique") == 2]
     budget = rows.groupby(["place", "label"])["made"].transform("max").groupby(rows["place"])
     if column == "top":
         horizon = budget.transform("min")
         within = rows["top"] <= horizon
-        # Where no run found one, nothing is said of which is sooner.
-        rows = rows.assign(top=rows["top"].where(within, horizon + 1)) if within.any() else rows.iloc[:0]
+        rows = rows.assign(top=rows["top"].where(within, horizon + 1))[within.groupby(rows["place"]).transform("any")]
     else:
         rows = rows[budget.transform("nunique") == 1]
+    values = "rank" if column == "spread" else column
     one, two = (
-        rows[rows["label"] == name].pivot(
-            index="seed", columns="place", values="rank" if column == "spread" else column
-        )
-        for name in (label, other)
+        rows[rows["label"] == name].pivot(index="seed", columns="place", values=values) for name in (label, other)
     )
     if column != "spread":
         return one, two
-    tasks, seeds = one.columns.intersection(two.columns), one.index.intersection(two.index)
-    return _spread(one.loc[seeds, tasks]), _spread(two.loc[seeds, tasks])
+    seeds = one.index.intersection(two.index)
+    one, two = one.loc[seeds], two.loc[seeds]
+    tasks = [t for t in one if all(LOWEST_MEDIAN <= side[t].median() < np.inf for side in (one, two))]
+    return _spread(one[tasks]), _spread(two[tasks])
 
 
 def _spread(ranks: pd.DataFrame) -> pd.DataFrame:

@@ -161,9 +161,14 @@ def _search(
         yield from principles.learn([e.arch for e in known if e.arch is not None])  # line 2
     else:
         yield Note("subspace", format_options(space, refined.allowed))
-        found = yield from nas.search(first)
-        base, evaluations = max(map(score, found), default=base), every
-        yield from principles.learn(_best(found, selected))
+        found, good = [], []
+        while not good:
+            found = yield from nas.search(first)
+            if not found:
+                return
+            good = _best(found, selected)
+        base, evaluations = max(map(score, found)), every
+        yield from principles.learn(good)
     while True:  # line 5
         yield Note("principles", principles.text)
         allowed = yield from principles.translate()  # line 6

@@ -37,7 +37,16 @@ from scipy import stats
 
 from theory.claim import Assumption, Claim, Evidence, Level, Verdict
 from theory.families import Floats, log_likelihood
-from theory.trend import Means, equivalence, means, needed_seeds, power_of_decrease, power_of_equivalence, read_series
+from theory.trend import (
+    SEEDS_AT_MOST,
+    Means,
+    equivalence,
+    means,
+    needed_seeds,
+    power_of_decrease,
+    power_of_equivalence,
+    read_series,
+)
 from theory.worlds import draw, entropy, jensen_shannon, kl_divergence, tilted
 
 MARGIN = 0.01
@@ -48,6 +57,8 @@ LEVEL = 0.05
 SIGNIFICANT = 0.01
 
 SIMULATIONS = 999
+
+POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -388,7 +399,10 @@ def _needed_signs(share: float, level: float, n: int) -> int | None:
     """Returns the seeds with power .8 for the sign test, if this share is below 0; None for no more than half."""
     if share <= 0.5:
         return None
-    return needed_seeds(lambda m: float(stats.binom.sf(stats.binom.isf(level, m, 0.5), m, share)), at_least=n + 1)
+    # The power is no monotone function of the number of seeds.
+    sizes = np.arange(n + 1, SEEDS_AT_MOST)
+    enough = stats.binom.sf(stats.binom.isf(level, sizes, 0.5), sizes, share) >= POWER
+    return int(sizes[enough.argmax()]) if enough.any() else None
 
 
 def simulate(

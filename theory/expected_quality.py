@@ -169,7 +169,7 @@ def lemma(before: ArrayLike, after: ArrayLike, weights: ArrayLike) -> tuple[Cert
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedQuality(Verdict):
-    """The verdict; `estimate` is the mean over seeds of the step that fell most, `n` the number of seeds.
+    """The verdict; `estimate` is the lowest mean over seeds of a step, `n` the number of seeds.
 
     Attributes:
         quantity: What the series is of.
@@ -178,7 +178,7 @@ class ExpectedQuality(Verdict):
         steps: Raw steps.
         seeds_with_falls: Share of seeds with a step down.
         seeds_interval: Its 95% interval.
-        worst_step: The cycle after which the mean fell most, from 0.
+        worst_step: The cycle, from 0, whose step that is.
         p_values: P-value of a fall for each step, Holm-adjusted; empty for exact values or one seed.
         lower_bounds: One-sided 95% lower bound of each step; likewise.
         change: Mean change from first to last cycle.

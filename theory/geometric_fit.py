@@ -24,9 +24,9 @@ class GeometricFit:
         ceiling: C_∞; None where the series does not move.
         start: C_0.
         decay: λ in [0, 1); None where the series does not move.
-        ceiling_interval: 95% interval over seeds; None for one seed, and where the fit to all seeds, or to all but one,
-            has C_∞ at 0 or 1: the cycles then do not tell where the ceiling is.
-        decay_interval: Likewise; also where λ is at an end of its range.
+        ceiling_interval: 95% interval over seeds; None for one seed, and where C_∞ of the fit to all seeds, or to all
+            but some, is at an end of its range, 0 or 1, where the jackknife does not hold.
+        decay_interval: Likewise for λ.
         residual: Root mean squared residual.
         n: Number of seeds.
     """
@@ -63,7 +63,7 @@ def fit_geometric(mass: ArrayLike, rng: np.random.Generator, confidence: float =
     if len(x) < 2 or ceiling is None or decay is None or np.isnan(x).any():
         return found
 
-    fits = [(ceiling, decay)]
+    fits = []
 
     def statistic(kept: np.ndarray) -> Floats:
         ceiling, _, decay, _ = _fit(x[kept].mean(axis=0))
@@ -71,13 +71,13 @@ def fit_geometric(mass: ArrayLike, rng: np.random.Generator, confidence: float =
         return np.array(fits[-1])
 
     _, covariance = jackknife(statistic, len(x), rng)
-    ceilings, decays = np.array(fits).T
-    if np.isnan(covariance).any() or not ((ceilings > 0) & (ceilings < 1)).all():
+    if np.isnan(covariance).any():
         return found
+    inner = np.all((np.array(fits) > 0) & (np.array(fits) < (1, LARGEST_DECAY)), axis=0).tolist()
     half = stats.t.ppf((1 + confidence) / 2, min(len(x), 100) - 1) * np.sqrt(np.diag(covariance))
     intervals = [(max(float(v - h), 0.0), min(float(v + h), 1.0)) for v, h in zip((ceiling, decay), half, strict=True)]
-    inner = bool(((decays > 0) & (decays < LARGEST_DECAY)).all())
-    return replace(found, ceiling_interval=intervals[0], decay_interval=intervals[1] if inner else None)
+    ceiling_interval, decay_interval = (i if ok else None for i, ok in zip(intervals, inner, strict=True))
+    return replace(found, ceiling_interval=ceiling_interval, decay_interval=decay_interval)
 
 
 def _fit(mean: Floats) -> tuple[float | None, float, float | None, float]:

@@ -32,24 +32,23 @@ def random_subspace(
     Raises:
         InputError: No part that was drawn has an architecture.
     """
-    part = draw(problem, rng, options)
-    given: dict[str, object] = {"population": population, "tournament": tournament}
-    search = methods.get("regularized_evolution").start(Problem(part, problem.task, problem.benchmark), rng, given)
-    return _noted(Note("subspace", format_options(problem.space, part.allowed)), search)
-
-
-def _noted(note: Note, search: Search) -> Search:
-    yield note
-    yield from search
-
-
-def draw(problem: Problem, rng: np.random.Generator, options: int) -> Subspace:
-    """Returns a part with as many options of each decision, drawn uniformly; drawn again if it is empty."""
-    sizes = [len(decision.options) for decision in problem.space.decisions]
     part = Subspace(problem.space, everything(problem.space))
+    evolution = methods.get("regularized_evolution")
+    given: dict[str, object] = {"population": population, "tournament": tournament}
+
+    def search() -> Search:
+        draw(part, options, rng)
+        yield Note("subspace", format_options(problem.space, part.allowed))
+        yield from evolution.start(Problem(part, problem.task, problem.benchmark), rng, given)
+
+    return search()
+
+
+def draw(part: Subspace, options: int, rng: np.random.Generator) -> None:
+    """Allows as many options of each decision, drawn uniformly; draws again where they make no architecture."""
+    sizes = [len(decision.options) for decision in part.decisions]
     for _ in range(DRAWS):
         drawn = (rng.choice(size, min(size, options), replace=False).tolist() for size in sizes)
         with suppress(InputError):
-            part.restrict(tuple(tuple(sorted(chosen)) for chosen in drawn))
-            return part
+            return part.restrict(tuple(tuple(sorted(chosen)) for chosen in drawn))
     raise InputError(f"{DRAWS} parts with {options} options of each decision hold no architecture; raise options")

@@ -125,6 +125,17 @@ def test_a_method_without_elites_is_measured_as_far_as_it_goes(folder, runs):
     assert found["threshold"].isna().all()
     assert found["mass"].isna().all()
     assert found["quality"].notna().all()
+    verdicts = cycle_claims.verdicts(cycles.Cycles(found, pd.DataFrame()), {})
+    assert {f.claim for f in verdicts} == {"claim 2, expected quality"}
+    assert "vacuous" not in {f.verdict.level for f in verdicts}
+
+
+def test_rounding_of_single_precision_is_no_fall(measured):
+    rows = measured.table[measured.table["label"] == "eda"]
+    flat = cycles.Cycles(rows.assign(mass=0.5 - 1e-7 * rows["cycle"], quality=0.5 - 1e-7 * rows["cycle"], gain=-1e-9),
+                         measured.held_out)  # fmt: skip
+    levels = {f.claim: f.verdict.level for f in cycle_claims.verdicts(flat, {})}
+    assert levels["claim 2, expected quality"] == levels["claim 2, its lemma for C"] == "confirmed"
 
 
 def test_a_tune_that_was_undone_counts_as_no_fall(measured):

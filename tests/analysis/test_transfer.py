@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import results, statistics, transfer, transfer_claims, transfer_report
+from analysis import results, transfer, transfer_claims, transfer_report
 from analysis.report import report
 from bench.budget import Budget
 from bench.driver import run_study
@@ -262,40 +262,49 @@ def test_ranks_are_compared_at_equal_budgets_and_runs_under_way_left_out():
     assert judged.outcome.improvement.n == 30
 
 
-def test_tasks_on_which_no_run_found_a_top_architecture_count_as_ties():
+def test_tasks_on_which_no_run_found_a_top_architecture_or_of_one_side_alone_say_nothing():
     found = outcomes(
         counts=("operation_counts", {"source": "s"}, FAST, CLOSE),
         evolution=("regularized_evolution", SMALL, NEVER, SPREAD),
     )
-    other = found.assign(task="u", top=np.nan, run=found["run"] + "u")
-    (judged,) = transfer_claims.judge(pd.concat([found, other], ignore_index=True), np.random.default_rng(0))
-    assert judged.outcome.improvement.value == 0.75
+    never = found.assign(task="u", top=np.nan)
+    alone = found[found["label"] == "counts"].assign(task="v")
+    (judged,) = transfer_claims.judge(pd.concat([found, never, alone], ignore_index=True), np.random.default_rng(0))
+    assert judged.tasks == 1
+    assert judged.outcome.improvement.value == 1
+    assert transfer_claims.judge(pd.concat([never, alone], ignore_index=True), np.random.default_rng(0)) == []
+
+
+def ranked(ours, theirs):
+    """The verdicts on adaptation for ranks of shape (seeds, tasks)."""
+    columns = zip(np.transpose(ours), np.transpose(theirs), strict=True)
+    tasks = [
+        outcomes(counts=("operation_counts", {"source": "s"}, FAST, one),
+                 still=("operation_counts", {"source": "s", "adaptation": False}, FAST, two)).assign(task=f"t{i}")
+        for i, (one, two) in enumerate(columns)
+    ]  # fmt: skip
+    return transfer_claims.judge(pd.concat(tasks, ignore_index=True), np.random.default_rng(0))
 
 
 def test_a_better_median_alone_is_no_lower_spread():
     rng = np.random.default_rng(7)
-    low, high = (np.exp(rng.normal(centre, 1, 200)) for centre in (1.5, 4.5))
-    found = pd.concat(
-        [
-            outcomes(counts=("operation_counts", {"source": "s"}, FAST, low[i : i + N]),
-                     still=("operation_counts", {"source": "s", "adaptation": False}, FAST, high[i : i + N]),
-                     ).assign(task=f"t{i}")
-            for i in range(0, 200, N)
-        ],
-        ignore_index=True,
-    )  # fmt: skip
-    (judged,) = transfer_claims.judge(found, rng)
+    low, high = (np.ceil(np.exp(rng.normal(np.log(median), 1, (N, 10)))) for median in (25, 250))
+    (judged,) = ranked(low, high)
     assert judged.claim == transfer_claims.ADAPTATION
+    assert judged.tasks == 10
     assert judged.outcome.p > 0.05
 
 
-def test_the_spread_test_holds_its_level_when_ranks_are_skewed():
-    rng = np.random.default_rng(8)
-    rejected = 0
-    for _ in range(200):
-        one, two = (pd.DataFrame(rng.geometric(0.05, (15, 4)).astype(float)) for _ in range(2))
-        rejected += statistics.van_elteren(transfer_claims._spread(one), transfer_claims._spread(two)) < 0.05
-    assert rejected <= 20  # 10 expected; P(more than 20) < .001
+def test_spreads_near_the_best_rank_or_of_runs_that_returned_nothing_are_not_compared():
+    near, far, none = np.full((N, 1), 3.0), np.full((N, 1), 50.0), np.full((N, 1), np.inf)
+    assert ranked(near, far) == []
+    assert ranked(far, none) == []
+
+
+def test_spreads_are_distances_of_logarithms_without_the_one_at_the_median():
+    found = transfer_claims._spread(pd.DataFrame({"odd": [8.0, 2.0, 32.0], "even": [8.0, 2.0, np.nan]}))
+    assert found["odd"].to_numpy() == pytest.approx([np.nan, np.log(4), np.log(4)], nan_ok=True)
+    assert found["even"].to_numpy() == pytest.approx([np.log(2), np.log(2), np.nan], nan_ok=True)
 
 
 def test_speed_is_judged_against_the_same_search_alone():

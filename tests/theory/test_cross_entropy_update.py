@@ -258,6 +258,13 @@ def test_weights_make_a_corpus_another_than_the_elites():
     assert "0 texts of 60 are other than p_t's elites, 20 have weights" in found.assumptions[0].evidence
 
 
+def test_the_seeds_that_a_sign_test_needs_are_the_fewest_with_the_power():
+    needed = claim._needed_signs(0.9, claim.LEVEL / 12, 5)
+    power = [stats.binom.sf(stats.binom.isf(claim.LEVEL / 12, n, 0.5), n, 0.9) for n in range(6, 40)]
+    assert needed == 6 + next(i for i, p in enumerate(power) if p >= 0.8)
+    assert claim._needed_signs(0.5, claim.LEVEL, 5) is None
+
+
 @pytest.mark.parametrize("tests", [1, 20])
 def test_enough_lost_elites_decide_at_the_level_that_is_left(tests):
     before, lost = np.full((30, 1), 0.4), np.full((30, 1), np.inf)
