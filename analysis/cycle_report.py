@@ -285,10 +285,10 @@ def _certificates(every: pd.DataFrame) -> Section:
     caption = (
         "Steps of all seeds that were not undone: the share with Δ > 0 and the number with Δ < 0, by more than "
         "rounding, the steps in which the bound holds, the median tightness C_{t+1} / (C_t e^Δ), the shares in which "
-        "elite mass and expected quality fell, and in how many of these Δ was not below 0 all the same; the steps in which E[q] is at least "
-        "what its own certificate says (quality_holds, from Δ_q); and the 95% intervals of Δ from at least ten "
-        "held-out elites that differ, none of them with most of the variance: how many, the share that covers the "
-        f"exact Δ, how many certified a rise, and how many of these wrongly. {SHARES}."
+        "elite mass and expected quality fell, and in how many of these Δ was not below 0 all the same; the steps in "
+        "which E[q] is at least what its own certificate says (quality_holds, from Δ_q); and the 95% intervals of Δ "
+        "from at least ten held-out elites that differ, none of them with most of the variance: how many, the share "
+        f"that covers the exact Δ, how many certified a rise, and how many of these wrongly. {SHARES}."
     )
     section.tables.append(Table("certificates", caption, cycle_claims.certificates(every)))
     return section
