@@ -118,7 +118,7 @@ def _cross_entropy_update(
     part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
 ) -> Found:
     least = part.series("least") if part.has("least") else None
-    return [({}, cross_entropy_update.test_table(part.series("before"), part.series("after"), least))]
+    return [({}, cross_entropy_update.test_table(part.series("before"), part.series("after", infinite=np.inf), least))]
 
 
 def _expected_quality(
@@ -183,7 +183,7 @@ def _progress_certificate(
         group = Measurements(rows, {}, part.place)
         seen = int(group.flags("in_corpus").sum()) if group.has("in_corpus") else None
         told = dict(zip(keys, np.array(values).tolist(), strict=True))
-        found.append((told, progress_certificate.test(group.numbers("log_ratio"), seen)))
+        found.append((told, progress_certificate.test(group.numbers("log_ratio", infinite=-np.inf), seen)))
     return found
 
 

@@ -39,11 +39,16 @@ def read(table: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str]:
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
 
 
-def numbers(column: pd.Series, where: str) -> pd.Series:
+def numbers(column: pd.Series, where: str, infinite: float = np.nan) -> pd.Series:
     """Returns a column as floats, NaN where it is empty.
 
+    Args:
+        column: The column.
+        where: Its table, for errors.
+        infinite: Which infinity it may hold, if any.
+
     Raises:
-        InputError: It holds something else, or infinite numbers; the message names the row.
+        InputError: It holds something else, or other infinite numbers; the message names the row.
     """
     numeric = pd.to_numeric(column, errors="coerce")
     wrong = numeric.isna() & column.notna()
@@ -54,9 +59,9 @@ def numbers(column: pd.Series, where: str) -> pd.Series:
             "unknown ones empty"
         )
     values = numeric.astype(float)
-    infinite = values.isin([np.inf, -np.inf])
-    if infinite.any():
-        row = int(infinite.to_numpy().argmax())
+    beyond = values.isin([np.inf, -np.inf]) & (values != infinite)
+    if beyond.any():
+        row = int(beyond.to_numpy().argmax())
         raise InputError(
             f"{where}: column {column.name!r} is infinite in row {row + 1}; numbers must be finite, leave "
             "unknown ones empty"
@@ -140,9 +145,9 @@ class Measurements:
         """Returns whether there is such a column."""
         return column in self.rows.columns
 
-    def numbers(self, column: str) -> Floats:
-        """Returns a column as floats, NaN where it is empty; `numbers` tells the errors."""
-        return numbers(self.rows[column], self.place).to_numpy()
+    def numbers(self, column: str, infinite: float = np.nan) -> Floats:
+        """Returns a column as floats, NaN where it is empty; `numbers` tells the arguments and errors."""
+        return numbers(self.rows[column], self.place, infinite).to_numpy()
 
     def flags(self, column: str) -> NDArray[np.bool_]:
         """Returns a column of yes and no.
@@ -160,7 +165,9 @@ class Measurements:
             )
         return values.to_numpy() == 1
 
-    def series(self, column: str, how: str = "mean", rows: "pd.Series | None" = None) -> Floats:
+    def series(
+        self, column: str, how: str = "mean", rows: "pd.Series | None" = None, infinite: float = np.nan
+    ) -> Floats:
         """Returns a column by seed and cycle, shape (seeds, cycles), NaN where there is none.
 
         Seeds are in the order of their first row; without a column "seed" all rows are of one. Several rows of a seed
@@ -170,6 +177,7 @@ class Measurements:
             column: The column.
             how: "mean", "sum" or "count" of several rows.
             rows: Which rows; None: all.
+            infinite: Which infinity the column may hold, if any.
 
         Raises:
             InputError: Cycles that are not whole numbers, or a column that holds no numbers.
@@ -183,7 +191,7 @@ class Measurements:
                 f"{self.rows['cycle'].iloc[row]!r}"
             )
         seeds = self.rows["seed"] if self.has("seed") else pd.Series(0, index=self.rows.index)
-        frame = pd.DataFrame({"seed": seeds, "cycle": cycles.astype(int), "value": self.numbers(column)})
+        frame = pd.DataFrame({"seed": seeds, "cycle": cycles.astype(int), "value": self.numbers(column, infinite)})
         span = range(int(frame["cycle"].min()), int(frame["cycle"].max()) + 1)
         order = frame["seed"].drop_duplicates()
         if rows is not None:

@@ -101,6 +101,17 @@ def test_elites_may_be_flags_counts_or_exact_masses():
     assert [(f["verdict"], f["first_violation"]) for f in exact] == [("refuted", 2), ("confirmed", None)]
 
 
+def test_elites_that_were_lost_count_and_are_not_left_out():
+    ratios = pd.DataFrame({"log_ratio": [*np.linspace(0.9, 1.1, 20), -np.inf]})
+    (found,) = check("progress-certificate", ratios)
+    assert (found["verdict"], found["n"]) == ("vacuous", 21)
+    (lost,) = check("cross-entropy-update", long(before=np.full((9, 3), 0.4), after=np.full((9, 3), np.inf)))
+    assert lost["verdict"] == "refuted"
+    for table in (ratios.assign(log_ratio=np.inf), pd.DataFrame({"cycle": [0], "before": [-np.inf], "after": [1.0]})):
+        with pytest.raises(InputError, match="infinite in row 1"):
+            check("progress-certificate" if "log_ratio" in table else "cross-entropy-update", table)
+
+
 def test_thresholds_are_evidence_and_the_gains_of_elites_are_not():
     table = long(quality=np.full((3, 4), 0.5), threshold=np.arange(12).reshape(3, 4), gain=np.full((3, 4), -np.inf))
     broken = {e["name"] for e in check("expected-quality", table)[0]["assumptions"] if not e["holds"]}
