@@ -13,6 +13,7 @@ SPEED = "it needs fewer evaluations to find a top 0.1% architecture"
 TRANSFER = "transfer improves the model rank"
 ADAPTATION = "adaptation lowers the spread of the model rank's logarithm"
 BETTER = "its model rank is better than with counted operations"
+READS = "its model rank is better than when it is shown the worst architectures"
 STEADIER = "the spread of its model rank's logarithm is lower than with counted operations"
 LOWEST_MEDIAN = 10
 """Median rank below which spreads are not compared: ranks are whole numbers, so near 1 they cannot differ by little."""
@@ -53,6 +54,8 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
       there is no rank below 1; for the same reason tasks with a median below `LOWEST_MEDIAN` are left out.
     - What the last two need to be about the language model: LAPT's rank, and its spread where it adapts, against those
       of the control.
+    - What all of them need: that the archive is looked at, so that the rank is better than that of the variant which is
+      shown the worst architectures.
 
     Ranks are compared on tasks on which both made as many evaluations, spreads in the seeds that both have; a pair
     without any task to compare is not judged. The paper claims speed for NAS-Bench-201, and the others for
@@ -81,6 +84,8 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
                     wanted[TRANSFER, label, other] = "rank"
                 elif differs == {"adaptation"} and given["adaptation"]:
                     wanted[ADAPTATION, label, other] = "spread"
+                elif differs == {"archive"}:
+                    wanted[READS, label, other] = "rank"
             elif rival in (given["inner"], "operation_counts") and its.items() <= given.items():
                 wanted[SPEED, label, other] = "top"
                 if rival == "operation_counts":

@@ -249,13 +249,14 @@ def _claims(verdicts: Sequence[Judged]) -> Section:
         "least .56, p < .05 corrected by Holm over all rows), refuted if the other is better or such a margin is "
         "excluded. The same claims are judged for counted operations, which use no language model: what holds for "
         "them, too, is not the language model's doing. That LAPT does better than operations counted in the same "
-        "archive is no claim of the paper; it is what each of its claims needs to be about the language model. Of "
-        "evaluations, both sides have as many as the shorter budget allows, and tasks on which none of them found a "
-        "top architecture are left out; ranks are compared at equal budgets; spread is that of the rank's logarithm, "
-        f"on tasks with median ranks of {LOWEST_MEDIAN} or more, since a lower rank has no room to vary. Tasks is how "
-        "many are left. The paper claims speed for NAS-Bench-201, against more than 500 "
-        "evaluations of the search in the whole space, and the others for TransNAS-Bench-101; a verdict says that the "
-        "difference is there on this study's tasks and budget, not that it is of that size."
+        "archive, or than LAPT that is shown the worst architectures, is no claim of the paper; it is what each of its "
+        "claims needs to be about the language model, and about the archive. Of evaluations, both sides have as many "
+        "as the shorter budget allows, and tasks on which none of them found a top architecture are left out; ranks "
+        "are compared at equal budgets; spread is that of the rank's logarithm, on tasks with median ranks of "
+        f"{LOWEST_MEDIAN} or more, since a lower rank has no room to vary. Tasks is how many are left. The paper "
+        "claims speed for NAS-Bench-201, against more than 500 evaluations of the search in the whole space, and the "
+        "others for TransNAS-Bench-101; a verdict says that the difference is there on this study's tasks and budget, "
+        "not that it is of that size."
     )
     rows = []
     for claim, label, other, tasks, outcome in verdicts:

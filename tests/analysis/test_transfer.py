@@ -201,7 +201,7 @@ def test_the_language_model_is_judged_against_counting_too():
     found = outcomes(
         lapt=("lapt", {"source": "s"}, SLOW, [r / 3 for r in SPREAD]),
         leaking=("lapt", {"source": "s", "leak": True}, FAST, CLOSE),
-        worst=("lapt", {"source": "s", "archive": "worst"}, FAST, CLOSE),
+        unrelated=("lapt", {"source": "other", "archive": "worst"}, FAST, CLOSE),
         counts=("operation_counts", {"source": "s"}, FAST, CLOSE),
         evolution=("regularized_evolution", SMALL, NEVER, SPREAD),
     )
@@ -221,6 +221,18 @@ def test_principles_that_do_not_adapt_are_not_compared_in_spread():
     found = outcomes(lapt=("lapt", still, SLOW, SPREAD), counts=("operation_counts", still, FAST, CLOSE))
     judged = transfer_claims.judge(found, np.random.default_rng(0))
     assert [j.claim for j in judged] == [transfer_claims.SPEED, transfer_claims.BETTER]
+
+
+def test_a_learner_that_ignores_its_archive_is_caught():
+    found = outcomes(
+        lapt=("lapt", {"source": "s"}, NEVER, SPREAD),
+        fooled=("lapt", {"source": "s", "archive": "worst"}, NEVER, SPREAD),
+        counts=("operation_counts", {"source": "s"}, NEVER, CLOSE),
+        misled=("operation_counts", {"source": "s", "archive": "worst"}, NEVER, [r + 500 for r in CLOSE]),
+    )
+    judged = transfer_claims.judge(found, np.random.default_rng(0))
+    levels = {(j.label, j.other): j.outcome.level for j in judged if j.claim == transfer_claims.READS}
+    assert levels == {("lapt", "fooled"): "undecided", ("counts", "misled"): "confirmed"}
 
 
 def test_departures_of_the_released_code_are_no_claims_of_the_paper():
