@@ -16,7 +16,7 @@ from bench.budget import Budget
 from bench.llm import decoder, models, weights
 from bench.llm.models import Model
 from bench.llm.prompts import template_hash
-from bench.method import Method
+from bench.method import Method, Problem
 from bench.methods import methods
 from surrogates.benchmark import Benchmark
 from surrogates.benchmarks import benchmarks
@@ -184,7 +184,7 @@ class Study(_Strict):
                         + ("its weights are not on this machine" if method.tunes else "only methods that tune can")
                     )
             for benchmark, task in tasks:
-                self._check(budget, method, benchmark, task, where)
+                self._check(budget, method, parameters, benchmark, task, where)
                 if source := parameters.get("source"):
                     self._check_source(str(source), benchmark, task, f"{where}.methods: {name}.source")
                 runs += [
@@ -201,7 +201,9 @@ class Study(_Strict):
             raise InputError(f"{where}: {source!r} is itself a task of this grid; a source must be another task")
 
     @staticmethod
-    def _check(budget: Budget, method: Method, benchmark: Benchmark, task: str, where: str) -> None:
+    def _check(
+        budget: Budget, method: Method, parameters: dict[str, object], benchmark: Benchmark, task: str, where: str
+    ) -> None:
         space = benchmark.space
         if method.enumerates and not space.enumerable:
             raise InputError(
@@ -219,6 +221,12 @@ class Study(_Strict):
                 f"{where}.budget: {given} never ends {method.name} on {benchmark.name}/{task};"
                 " add e.g. evaluations = 100"
             )
+        problem = Problem(space, benchmark.task(task), benchmark.name)
+        try:
+            # A method may refuse its parameters before its first effect, which comes after the journal is written.
+            method.search(problem, np.random.default_rng(0), **parameters).close()
+        except InputError as error:
+            raise InputError(f"{where}.methods: {method.name}: {error}") from error
 
 
 def shipped() -> list[str]:

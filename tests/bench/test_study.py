@@ -73,6 +73,11 @@ def test_a_method_that_tunes_needs_a_space_that_can_be_listed(study, monkeypatch
             '{name = "operation_counts", source = "cora"}',
             "source: 'cora' is itself a task of this grid",
         ),
+        (
+            '"random_search"',
+            '{name = "operation_counts", source = "arxiv", inner = "random_subspace"}',
+            "operation_counts: inner: random_subspace cannot search in a part",
+        ),
         ("random_search", "random_serch", r"unknown method 'random_serch'; did you mean 'random_search'\?"),
         ("nas-bench-graph", "nas-bench-grap", "did you mean 'nas-bench-graph'"),
         ('"cora"', '"corra"', "did you mean 'cora'"),
