@@ -99,12 +99,7 @@ def _distributions(found: Cycles, study: Study) -> Section:
         for column, name, within in (("mass", "C", UNIT), ("quality", "E[q]", UNIT), ("entropy", "H", (0.0, np.inf))):
             row |= over_seeds(f"{name} first", first[column], within)
             row |= over_seeds(f"{name} last", last[column], within)
-        row |= {
-            f"effective number last{end}": float(np.exp(value))
-            for end, value in zip(
-                ("", "_low", "_high"), over_seeds("", last["entropy"], (0.0, np.inf)).values(), strict=True
-            )
-        }
+        row |= {f"effective number last{end}": float(np.exp(row[f"H last{end}"])) for end in ("", "_low", "_high")}
         row |= over_seeds("distance last", last["distance"], UNIT) | over_seeds("distinct last", last["distinct"], UNIT)
         rows.append(row)
     caption = (

@@ -230,9 +230,9 @@ def _measured(
             "lacking": (elites - corpus).total(),
         }
         spent |= {"weighted": tune.weighted, "tune_failure": tune.failure}
-        spent |= dict.fromkeys(("steps", "schedule"), np.nan)
-        if not categoricals:
-            spent |= {"steps": tune.steps, "schedule": tune.schedule}
+        spent |= (
+            {"steps": np.nan, "schedule": np.nan} if categoricals else {"steps": tune.steps, "schedule": tune.schedule}
+        )
         costs = {"tune_seconds": tune.seconds, "score_seconds": now.score_seconds, "tokens": now.tokens}
         yield {**row, **step, **spent, **costs}, ratios
         now = following

@@ -108,6 +108,13 @@ class Inner:
         return found
 
 
+def learned_from(problem: Problem, source: str, samples: int, archive: str, leak: bool) -> Archive | None:
+    """Returns what principles are learned from, by the parameters of `bench.methods.lapt.lapt`; None: no source."""
+    if not (source or leak):
+        return None
+    return Archive(problem.task.name if leak else source, samples, archive == "worst")
+
+
 def principle_transfer(
     problem: Problem,
     rng: np.random.Generator,

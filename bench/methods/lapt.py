@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from bench.effects import Answer, Archive, Effect, Prompt, Sampling, Search, ask
+from bench.effects import Answer, Effect, Prompt, Sampling, Search, ask
 from bench.method import Problem, method
-from bench.principle_transfer import Thinking, principle_transfer
+from bench.principle_transfer import Thinking, learned_from, principle_transfer
 from surrogates.space import Arch
 from surrogates.subspace import Allowed, everything, options_grammar, parse_options
 
@@ -132,7 +132,7 @@ def lapt(
         project: Whether architectures from before are brought into the new part of the space.
     """
     principles = Described(problem, options, retries, temperature, max_tokens, forget)
-    known = Archive(problem.task.name if leak else source, samples, archive == "worst") if source or leak else None
+    known = learned_from(problem, source, samples, archive, leak)
     return principle_transfer(
         problem, rng, principles, known, inner=inner, population=population, tournament=tournament, first=first,
         every=every, selected=selected, adaptation=adaptation, strict=strict, project=project,

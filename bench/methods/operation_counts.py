@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from bench.effects import Answer, Archive, Effect, Search
+from bench.effects import Answer, Effect, Search
 from bench.method import Problem, method
-from bench.principle_transfer import Thinking, principle_transfer
+from bench.principle_transfer import Thinking, learned_from, principle_transfer
 from surrogates.space import Arch, Space
 from surrogates.subspace import Allowed
 
@@ -83,7 +83,7 @@ def operation_counts(
         leak: As in `bench.methods.lapt.lapt`.
     """
     counts = Counts(problem.space, options)
-    known = Archive(problem.task.name if leak else source, samples, archive == "worst") if source or leak else None
+    known = learned_from(problem, source, samples, archive, leak)
     return principle_transfer(
         problem, rng, counts, known, inner=inner, population=population, tournament=tournament, first=first,
         every=every, selected=selected, adaptation=adaptation,

@@ -113,7 +113,7 @@ def test_the_likeliest_categoricals_have_the_frequencies_of_the_corpus_as_their_
     for decision in archs.T:
         wanted = np.bincount(decision[corpus], minlength=decision.max() + 1) / 30
         assert np.bincount(decision, p) == pytest.approx(wanted, abs=1e-5)
-    # An exponential family: its log-ratios between architectures that differ in one decision are additive.
+    # Where every combination is an architecture, it is the product of the frequencies.
     if name == "analog-nasbench":
         shares = [np.bincount(d[corpus], minlength=d.max() + 1)[d] / 30 for d in archs.T]
         assert p == pytest.approx(np.prod(shares, axis=0), abs=1e-9)
