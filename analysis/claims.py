@@ -118,14 +118,17 @@ def _cross_entropy_update(
     part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
 ) -> Found:
     least = part.series("least") if part.has("least") else None
-    return [({}, cross_entropy_update.test_table(part.series("before"), part.series("after", infinite=np.inf), least))]
+    before, after = part.series("before"), part.series("after", infinite=np.inf)
+    return [({}, cross_entropy_update.test_table(before, after, least, tests=len(parts)))]
 
 
 def _expected_quality(
     part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
 ) -> Found:
-    others = [other.series("quality") for other in parts if other is not part]
-    found = expected_quality.test(part.series("quality"), rng, exact, thresholds=_thresholds(part), others=others)
+    others = [series for other in parts if other is not part if (series := other.series("quality")).shape[1] > 1]
+    found = expected_quality.test(
+        part.series("quality"), rng, exact, thresholds=_thresholds(part), others=others, tests=len(parts)
+    )
     return [({}, found)]
 
 
@@ -134,9 +137,10 @@ def _elite_mass(part: Measurements, parts: Sequence[Measurements], rng: np.rando
     others = [] if exact else [_counts(other, exact) for other in parts if other is not part]
     found: Found = []
     for reading in elite_mass.READINGS:
-        verdict = elite_mass.test(
-            counts, rng, candidates, reading, _thresholds(part), [(k, n) for k, n in others if n is not None]
-        )
+        if reading == "hit" and counts.shape[1] == 2:
+            continue  # it compares cycles from the third on
+        known = [(k, n) for k, n in others if n is not None and k.shape[1] > 1 + (reading == "hit")]
+        verdict = elite_mass.test(counts, rng, candidates, reading, _thresholds(part), known, tests=len(parts))
         found.append(({"reading": reading}, verdict))
     return found
 
@@ -156,21 +160,29 @@ def _thresholds(part: Measurements) -> Floats | None:
 
 
 def _delta_validity(part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool) -> Found:
-    matched, unit = (part.rows[c].to_numpy() if part.has(c) else None for c in ("matched", "unit"))
-    if matched is not None:
-        matched = part.flags("matched")
+    unit = part.rows["unit"].to_numpy() if part.has("unit") else None
+    matched = None
+    if part.has("matched"):
+        patches = (part.rows["kind"] == "delta").to_numpy()
+        matched = np.ones(len(part.rows), dtype=bool)
+        matched[patches] = Measurements(part.rows[patches], {}, part.place).flags("matched")
     full, deltas = read_table(
         part.numbers("valid"), part.numbers("length"), part.rows["kind"].to_numpy(), matched, unit
     )
     # Of programs of one length only a single error rate can be known.
     several = all(len(set(programs.length.tolist())) > 1 for programs in (full, deltas))
     models = delta_validity.MODELS if several else delta_validity.MODELS[:1]
-    return [({}, delta_validity.test(full, deltas, rng, model)) for model in models]
+    confidence = 1 - delta_validity.LEVEL / len(parts)
+    return [({}, delta_validity.test(full, deltas, rng, model, confidence=confidence)) for model in models]
 
 
 def _novelty_filter(part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool) -> Found:
     on = pd.Series(part.flags("filter"), index=part.rows.index)
-    return [({}, novelty_filter.test(part.series("entropy", rows=on), part.series("entropy", rows=~on)))]
+    runs = part.series("entropy", rows=on), part.series("entropy", rows=~on)
+    # Up to the last cycle that both runs of some seed have, so that a longer run does no harm.
+    both = ~np.isnan(runs).any(axis=0)
+    last = int(np.flatnonzero(both.any(axis=0))[-1]) + 1 if both.any() else runs[0].shape[1]
+    return [({}, novelty_filter.test(runs[0][:, :last], runs[1][:, :last], tests=len(parts)))]
 
 
 def _progress_certificate(

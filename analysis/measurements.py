@@ -127,14 +127,15 @@ class Measurements:
         if frame.empty:
             raise InputError(f"{where}: the table has no rows")
         chosen = [given_by for given_by in (BY if by is None else by) if given_by in frame.columns]
-        if not chosen:
-            return [cls(frame, {}, where)]
-        for column in chosen:
+        whose = [name for name in ("seed", "cycle") if name in (*required, *optional) and name in frame.columns]
+        for column in (*chosen, *whose):
             if frame[column].isna().any():
                 row = int(frame[column].isna().to_numpy().argmax())
                 raise InputError(
                     f"{where}: column {column!r} is empty in row {row + 1}; each row must have its {column}"
                 )
+        if not chosen:
+            return [cls(frame, {}, where)]
         found = []
         for values, rows in frame.groupby(chosen, sort=False, observed=True):
             labels = {name: str(value) for name, value in zip(chosen, values, strict=True)}

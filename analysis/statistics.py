@@ -223,12 +223,13 @@ def average_ranks(
 
 
 def van_elteren(method: ArrayLike, control: ArrayLike) -> float:
-    """Returns the two-sided p-value of the stratified rank-sum test of van Elteren (1960).
+    """Returns the two-sided p-value of the stratified rank-sum test of van Elteren (1960), in its design-free form.
 
     Each task is a stratum: within it, independent seeds are ranked as by Mann and Whitney; the rank sums are added with
-    weights 1 / (n + m + 1), and the sum is held against its normal approximation, with variances corrected for ties and
-    a continuity correction of half a rank in the largest stratum, without which few seeds reject too often. With one
-    task it is the asymptotic Mann-Whitney test. 1 where nothing differs, NaN without common tasks.
+    weights 1 / (n m), so that tasks count alike and the sum is on that side of 0 on which `probability_of_improvement`
+    is of .5, whatever the numbers of runs. It is held against its normal approximation, with variances corrected for
+    ties and a continuity correction of half a rank in the largest stratum, without which few seeds reject too often.
+    With one task it is the asymptotic Mann-Whitney test. 1 where nothing differs, NaN without common tasks.
 
     Args:
         method: Shape (seeds, tasks).
@@ -242,7 +243,7 @@ def van_elteren(method: ArrayLike, control: ArrayLike) -> float:
         n, m = len(x), len(y)
         pooled = np.concatenate([x, y])
         ties = np.unique(pooled, return_counts=True)[1]
-        weight = 1 / (n + m + 1)
+        weight = 1 / (n * m)
         step = min(step, weight)
         distance += weight * (stats.rankdata(pooled)[:n].sum() - n * (n + m + 1) / 2)
         correction = (ties**3 - ties).sum() / ((n + m) * (n + m - 1))
@@ -321,8 +322,8 @@ def against_control(
       matters is excluded (only with at least ten runs of each on every task, since the interval is too narrow with
       fewer).
     - `undecided`: otherwise. `needed_n` is the number of runs a task that gives the test a power of 80% at the observed
-      A, or at .56 if that is farther from .5 (Noether 1987, "Sample size determination for some common nonparametric
-      tests").
+      A, or at .56 if that is farther from .5, at .05 over the number of pairs, the level that Holm's correction asks of
+      the first (Noether 1987, "Sample size determination for some common nonparametric tests").
 
     Args:
         pairs: For each pair the tables of the method and of its control, seeds by tasks; tasks that one of them lacks
@@ -337,12 +338,12 @@ def against_control(
     corrected = holm([van_elteren(*tables) for tables in common.values()])
     for p, (names, (method, control)) in zip(corrected.tolist(), common.items(), strict=True):
         chance = probability_of_improvement(method, control, rng)
-        level, needed, explanation = _judge(p, chance, _both(method, control))
+        level, needed, explanation = _judge(p, chance, _both(method, control), int(np.sum(~np.isnan(corrected))))
         found[names] = Comparison(_difference(method, control, rng), chance, p, level, needed, explanation)
     return found
 
 
-def _judge(p: float, chance: Estimate, pairs: list[tuple[Runs, Runs]]) -> tuple[Level, int | None, str]:
+def _judge(p: float, chance: Estimate, pairs: list[tuple[Runs, Runs]], tests: int) -> tuple[Level, int | None, str]:
     if not pairs:
         return "undecided", None, "there is no task on which both have runs"
     shown = f"probability of improvement {chance.value:.2f} [{chance.low:.2f}, {chance.high:.2f}], p = {p:.2g}"
@@ -356,7 +357,7 @@ def _judge(p: float, chance: Estimate, pairs: list[tuple[Runs, Runs]]) -> tuple[
     if chance.high < SMALLEST_EFFECT and fewest >= 10:
         return "refuted", None, f"a gain that matters is excluded, {shown}"
     effect = max(abs(chance.value - 0.5), SMALLEST_EFFECT - 0.5)
-    quantiles = stats.norm.isf(SIGNIFICANT / 2) + stats.norm.ppf(POWER)
+    quantiles = stats.norm.isf(SIGNIFICANT / tests / 2) + stats.norm.ppf(POWER)
     # Noether's total for two equal groups is (z / effect)^2 / 3.
     needed = max(ceil(quantiles**2 / (6 * effect**2 * len(pairs))), fewest + 1)
     return "undecided", needed, f"too few runs to tell, {shown}; about {needed} runs a task of each would do"

@@ -48,6 +48,9 @@ LEVEL = 0.05
 SMALLEST = 20
 """Programs of each kind below which nothing is judged: half of them estimate, half are judged."""
 
+UNITS = 4
+"""Units below which nothing is judged."""
+
 SIGNIFICANT = 0.01
 HAZARD_RATIO = 1.5
 """Ratio of error rates within a program that still counts as one rate; at V = .5 it moves V by up to .1."""
@@ -333,6 +336,12 @@ def _fit(programs: Programs, model: Model) -> _Fit:
     return _Fit(np.log([_positive(pi), _positive(lam)]), np.column_stack([first, later]))
 
 
+def _exp(value: float) -> float:
+    """Returns exp, infinite beyond the largest number."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(value))
+
+
 def _positive(value: float) -> float:
     # A process in which every token was wrong predicts a valid rate of nearly 0; the logarithm of 0 would predict NaN.
     return max(value, 1e-12)
@@ -361,11 +370,11 @@ def _fit_validity(valid: NDArray[np.bool_], length: NDArray[np.int64], model: Mo
     found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(-50.0, 0.0)] * len(scale))
     theta = found.x / scale
     v = np.exp(rates(theta))
-    free = found.x < -1e-7
-    information = (x[:, free] * (v / (1 - v))[:, None]).T @ x[:, free]
-    score = x[:, free] * ((valid - v) / (1 - v))[:, None]
+    # Also of what is estimated to be 0: at its bound it is known no better than inside.
+    information = (x * (v / (1 - v))[:, None]).T @ x
+    score = x * ((valid - v) / (1 - v))[:, None]
     influence = np.zeros((len(programs.valid), len(theta)))
-    influence[np.ix_(programs.matched, free)] = score @ np.linalg.pinv(information, hermitian=True)
+    influence[programs.matched] = score @ np.linalg.pinv(information, hermitian=True)
     return _Fit(theta, influence)
 
 
@@ -448,6 +457,12 @@ def test(
     smallest = min(len(part.valid) for part in parts)
     if smallest < SMALLEST // 4 or min(len(full.valid), len(deltas.valid)) < SMALLEST or not delta_e.matched.any():
         return found
+    if len(units) < UNITS:
+        return replace(found, explanation=f"There are {len(units)} units; at least {UNITS} are needed.")
+    fitted = (full_e, delta_e) if model == "context-match" else (full_e,)
+    alike = any(half.errors is None and np.ptp(half.length[half.matched]) == 0 for half in fitted)
+    if model != "independent" and alike and not any(np.ptp(kind.length) == 0 for kind in (full, deltas)):
+        return replace(found, explanation="The programs of the half that estimates have one length: too few others.")
 
     own = model == "context-match"
     fit_full = _fit(full_e, model)
@@ -467,7 +482,8 @@ def test(
         size.add(full_e, fit_full.influence @ (slope_full - slope_delta))
     gains, ratio = _Contributions(units), _Contributions(units)
     observed = {}
-    for part, v, sign in ((full_j, v_full, -1), (delta_j, v_delta, 1)):
+    judged = ((v_full, full_j), (v_delta, delta_j))
+    for (v, part), sign in zip(judged, (-1, 1), strict=True):
         rate, m = float(part.valid.mean()), len(part.valid)
         observed["delta" if sign > 0 else "full"] = rate
         # What is observed varies about its expectation at the program's length. Without any valid program the
@@ -493,14 +509,15 @@ def test(
     elif gain + half_gain < 0:
         level = "refuted"
     elif zero:
-        # Infinitely more, or nothing at all, of what was predicted to be finite.
-        level = "direction" if gain - half_gain > 0 else "undecided"
+        # None at all is evidence against the size only where it is too few for what was predicted.
+        none = [np.log1p(-np.minimum(v, 1 - 1e-12)).sum() for v, part in judged if not part.valid.any()]
+        level = "direction" if gain - half_gain > 0 and min(none) < math.log((1 - confidence) / 2) else "undecided"
     elif abs(difference) > half:
         level = "direction" if gain - half_gain > 0 else "refuted"
     else:
         level = "confirmed" if half <= margin and gain - half_gain > 0 else "undecided"
     predicted_gain = float(v_delta.mean() - v_full.mean())
-    spread = math.exp(quantile * ratio.error())
+    spread = _exp(quantile * ratio.error())
     estimate = None if zero else observed["delta"] / observed["full"]
     short = max(half / margin, half_gain / max(predicted_gain, 1e-3))
     found = replace(
@@ -508,8 +525,8 @@ def test(
         level=level,
         estimate=estimate,
         estimate_interval=None if estimate is None else (estimate / spread, estimate * spread),
-        predicted=math.exp(log_predicted),
-        interval=(math.exp(log_predicted - half), math.exp(log_predicted + half)),
+        predicted=_exp(log_predicted),
+        interval=(_exp(log_predicted - half), _exp(log_predicted + half)),
         needed_n=math.ceil(n * max(short, 1.1) ** 2) if level == "undecided" else None,
         rates=observed,
         predicted_rates={"full": float(v_full.mean()), "delta": float(v_delta.mean())},

@@ -44,7 +44,19 @@ from theory.claim import Assumption, Claim, Evidence, Level, Verdict
 from theory.families import Categorical, Floats, Parameters
 from theory.geometric_fit import GeometricFit, fit_geometric
 from theory.proportion import proportion_interval
-from theory.trend import Means, holm, joint_below, lowest_if_flat, means, needed_seeds, power_of_decrease, read_series
+from theory.trend import (
+    ROUNDING,
+    SIGN_TEST,
+    Means,
+    first_to_last,
+    holm,
+    joint_below,
+    lowest_if_flat,
+    means,
+    needed_seeds,
+    power_of_decrease,
+    read_series,
+)
 from theory.worlds import Cycles, run
 
 MARGIN = 0.05
@@ -110,9 +122,10 @@ def same_start(sample: Masses) -> Evidence:
 
 def fixed_threshold(sample: Masses) -> Evidence:
     """Returns evidence on whether τ, and so E, is the same at all cycles of a seed."""
-    if sample.thresholds is None:
+    if sample.thresholds is None or np.isnan(sample.thresholds).all():
         return Evidence("fixed threshold", True, f"not recorded; it is taken to be fixed, n = {len(sample.mass)}")
-    spread = float(np.nanmax(np.nanmax(sample.thresholds, axis=1) - np.nanmin(sample.thresholds, axis=1)))
+    tau = sample.thresholds[~np.isnan(sample.thresholds).all(axis=1)]
+    spread = float(np.nanmax(np.nanmax(tau, axis=1) - np.nanmin(tau, axis=1)))
     return Evidence("fixed threshold", spread <= TOLERANCE, f"τ changes by up to {spread:.3g} (bound {TOLERANCE})")
 
 
@@ -260,12 +273,12 @@ def test(
         level = "vacuous"
     elif first is not None:
         level = "direction" if _rose(mass, sizes, LEVEL / tests) else "refuted"
-    elif sizes is None or (n >= 2 and bool((found.lower() > -margin).all())):
+    elif sizes is None or ((found.n >= 2).any() and bool((found.lower()[found.n >= 2] > -margin).all())):
         level = "confirmed"
     else:
-        level, needed = "undecided", _needed(found, margin, n)
+        level, needed = "undecided", _needed(found, margin)
 
-    worst = int(np.nanargmin(found.mean))
+    worst = int(np.nanargmin(np.where(found.n >= min(int(found.n.max()), 2), found.mean, np.nan)))
     result = EliteMass(
         level=level,
         estimate=float(found.mean[worst]),
@@ -412,25 +425,28 @@ def _binomial_p(first: float, first_size: float, later: float, later_size: float
 
 
 def _rose(mass: Floats, sizes: Floats | None, level: float) -> bool:
-    change = means((mass[:, -1] - mass[:, 0])[:, None])
+    change = means(first_to_last(mass)[:, None])
     if change.n[0] >= 2:
         return bool(change.above()[0] <= level)
     if sizes is None:
         return bool(change.mean[0] > TOLERANCE)
     counts = np.round(mass * sizes)[0]
     # Fisher's exact test: the chance of so many of all elites among the last cycle's candidates.
-    elite, last = counts[0] + counts[-1], sizes[0, -1]
-    return bool(stats.hypergeom.sf(counts[-1] - 1, last + sizes[0, 0], elite, last) <= LEVEL)
+    end = int(np.flatnonzero(~np.isnan(counts))[-1])
+    elite, last = counts[0] + counts[end], sizes[0, end]
+    return bool(stats.hypergeom.sf(counts[end] - 1, last + sizes[0, 0], elite, last) <= LEVEL)
 
 
-def _needed(found: Means, margin: float, n: int) -> int | None:
-    if n < 2 or np.isnan(found.sd).any():
-        return 2
-    sd, cycles = float(found.sd.max()), len(found.mean)
+def _needed(found: Means, margin: float) -> int | None:
+    tested = found.n >= 2
+    if not tested.any():
+        return SIGN_TEST
+    sd, n = float(found.sd[tested].max()), int(found.n[tested].min())
+    if sd <= ROUNDING:
+        return max(n + 1, SIGN_TEST)
     # Each of the cycles must pass; the chances to fail add up to .2 at most.
-    return (
-        needed_seeds(lambda m: power_of_decrease(margin, sd, m, LEVEL), 1 - 0.2 / cycles, at_least=n) if sd > 0 else n
-    )
+    wanted = 1 - 0.2 / tested.sum()
+    return needed_seeds(lambda m: power_of_decrease(margin, sd, m, LEVEL), wanted, at_least=max(n, SIGN_TEST))
 
 
 def _explanation(found: EliteMass, failed: list[str], margin: float) -> str:

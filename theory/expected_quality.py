@@ -1,7 +1,7 @@
 """Claim 2: expected quality never falls from cycle to cycle.
 
 Symbols: p_t is the generator at cycle t, q quality in [0, 1], E = {a : q(a) >= τ}; E_t[w] is the mean of w under p_t,
-C_t that of w = 1[a in E]. A step is the change from one cycle to the next.
+C_t that of w = 1[a in E]. A step is the change from one cycle to the next, of a seed's cycles that are known.
 
 The lemma, as in expectation-maximisation: if p_{t+1} raises the mean log-likelihood under p_t · w, as an exact
 projection does, then E_{t+1}[w] >= E_t[w]. With w = 1[q >= τ], τ fixed, C_t never falls; with w = q, E_t[q] never
@@ -15,8 +15,8 @@ How the verdict is found, from series over seeds and cycles:
 - Exact values (enumerated, no sampling error): any step down by more than 1e-9 (or the tolerance given) in any seed is
   a fall. Without a fall `confirmed`; with one `refuted`, or `direction` if the change from first to last cycle is
   upward (one-sided t over seeds, 5%; of a single seed, its sign).
-- Sampled values: each step's mean over seeds is tested against a fall (one-sided t, Holm's correction over all
-  steps of all models and tasks given, 5%). With a significant fall `refuted`, or `direction` if the last cycle is
+- Sampled values: each step's mean over seeds, at least 2, is tested against a fall (one-sided t, Holm's correction over
+  all steps of all models and tasks given, 5%). With a significant fall `refuted`, or `direction` if the last cycle is
   significantly above the first. Without one, `confirmed` if every step's one-sided 95% lower bound is above -margin:
   all steps must pass, so no correction is due (Berger 1982, intersection-union test); else `undecided`, with the seeds
   for which flat means would pass with power .8.
@@ -35,7 +35,10 @@ from theory.progress_certificate import Certificate
 from theory.progress_certificate import predict as certificate
 from theory.proportion import proportion_interval
 from theory.trend import (
+    ROUNDING,
+    SIGN_TEST,
     Means,
+    first_to_last,
     holm,
     isotonic_test,
     lowest_if_flat,
@@ -43,6 +46,7 @@ from theory.trend import (
     needed_seeds,
     power_of_decrease,
     read_series,
+    steps,
     trend_within,
 )
 from theory.worlds import elites, quantile_threshold, tilted
@@ -97,9 +101,9 @@ def raw_series(sample: Series) -> Evidence:
 
 def fixed_threshold(sample: Series) -> Evidence:
     """Returns evidence on whether τ is the same at all cycles of a seed."""
-    if sample.thresholds is None:
+    if sample.thresholds is None or np.isnan(sample.thresholds).all():
         return Evidence("fixed threshold", True, f"not recorded; it is taken to be fixed, n = {len(sample.values)}")
-    tau = np.atleast_2d(sample.thresholds)
+    tau = sample.thresholds[~np.isnan(sample.thresholds).all(axis=1)]
     spread = float(np.nanmax(np.nanmax(tau, axis=1) - np.nanmin(tau, axis=1)))
     return Evidence(
         "fixed threshold", spread <= TOLERANCE, f"τ changes by up to {spread:.3g} (bound {TOLERANCE}), n = {len(tau)}"
@@ -179,9 +183,9 @@ class ExpectedQuality(Verdict):
         seeds_with_falls: Share of seeds with a step down.
         seeds_interval: Its 95% interval.
         worst_step: The cycle, from 0, whose step that is.
-        p_values: P-value of a fall for each step, Holm-adjusted; empty for exact values or one seed.
+        p_values: P-value of a fall for each step, Holm-adjusted, NaN below 2 seeds; empty for exact values or one seed.
         lower_bounds: One-sided 95% lower bound of each step; likewise.
-        change: Mean change from first to last cycle.
+        change: Mean change from the first to the last cycle that is known of a seed.
         change_interval: Its 95% interval; None for one seed.
         isotonic_p: P-value of the whole mean series' distance from a non-decreasing one; None with missing cycles or
             one seed.
@@ -236,29 +240,29 @@ def test(
         tolerance: Rounding error that exact values and gains are allowed.
 
     Raises:
-        ValueError: Wrong shapes, values outside [0, 1], no seed with two successive cycles, or a margin that is not
-            positive.
+        ValueError: Wrong shapes, values outside [0, 1], no seed with two cycles, or a margin that is not positive.
     """
     x = read_series(values, "values", 0, 1)
     if not margin > 0:
         raise ValueError(f"margin must be positive, it is {margin}")
-    steps = np.diff(x, axis=1)
-    if np.isnan(steps).all():
-        raise ValueError("values must hold two successive cycles of some seed")
-    sample = Series(x, _matching(gains, steps.shape, "gains"), _tau(thresholds, x.shape), raw, tolerance)
+    changes = steps(x)
+    if np.isnan(changes).all():
+        raise ValueError("values must hold two cycles of some seed")
+    sample = Series(x, _matching(gains, changes.shape, "gains"), _tau(thresholds, x.shape), raw, tolerance)
     evidence = tuple(assumption.check(sample) for assumption in CLAIM.assumptions)
     failed = [e.name for e in evidence if not e.holds]
 
-    found = means(steps)
-    fell = steps < -tolerance
+    found = means(changes)
+    fell = changes < -tolerance
     seeds, n = int(fell.any(axis=1).sum()), len(x)
-    change = means((x[:, -1] - x[:, 0])[:, None])
+    change = means(first_to_last(x)[:, None])
     rose = _rose(change, LEVEL / tests)
-    several = n >= 2 and bool((found.n >= 2).all())
+    tested = found.n >= 2
+    several = bool(tested.any())
     adjusted, lower = np.array([]), np.array([])
     if several and not exact:
-        family = [found.below(), *(means(np.diff(read_series(o, "others", 0, 1), axis=1)).below() for o in others)]
-        adjusted = holm(np.concatenate(family))[: steps.shape[1]]
+        family = [found.below(), *(means(steps(read_series(o, "others", 0, 1))).below() for o in others)]
+        adjusted = holm(np.concatenate(family))[: changes.shape[1]]
         lower = found.lower()
 
     level: Level
@@ -271,12 +275,12 @@ def test(
         level, needed = "undecided", 2
     elif (adjusted <= LEVEL).any():
         level = "direction" if rose else "refuted"
-    elif (lower > -margin).all():
+    elif (lower[tested] > -margin).all():
         level = "confirmed"
     else:
         level, needed = "undecided", _needed(found, margin)
 
-    worst = int(np.nanargmin(np.where(found.n > 0, found.mean, np.nan)))
+    worst = int(np.nanargmin(np.where(tested if several else found.n > 0, found.mean, np.nan)))
     complete = several and not np.isnan(x).any()
     trend = trend_within(x, rng, permutations=199)
     low, high = change.interval()
@@ -292,7 +296,7 @@ def test(
         quantity=quantity,
         exact=exact,
         falls=int(fell.sum()),
-        steps=int((~np.isnan(steps)).sum()),
+        steps=int((~np.isnan(changes)).sum()),
         seeds_with_falls=seeds / n,
         seeds_interval=proportion_interval(seeds, n),
         worst_step=worst,
@@ -330,9 +334,13 @@ def _rose(change: Means, level: float) -> bool:
 
 
 def _needed(found: Means, margin: float) -> int | None:
-    sd, steps = float(found.sd.max()), len(found.mean)
+    tested = found.n >= 2
+    sd, n = float(found.sd[tested].max()), int(found.n[tested].min())
+    if sd <= ROUNDING:
+        return max(n + 1, SIGN_TEST)
     # Each of the steps must pass; the chances to fail add up to .2 at most.
-    return needed_seeds(lambda n: power_of_decrease(margin, sd, n, LEVEL), 1 - 0.2 / steps, at_least=int(found.n.min()))
+    wanted = 1 - 0.2 / tested.sum()
+    return needed_seeds(lambda m: power_of_decrease(margin, sd, m, LEVEL), wanted, at_least=n)
 
 
 def _explanation(found: ExpectedQuality, failed: list[str], margin: float) -> str:
@@ -356,7 +364,7 @@ def _explanation(found: ExpectedQuality, failed: list[str], margin: float) -> st
             words = "Sampled values need at least 2 seeds in each step."
         case _:
             words = "It falls" + (
-                "" if found.exact else f" significantly (Holm-adjusted p = {min(found.p_values):.2g})"
+                "" if found.exact else f" significantly (Holm-adjusted p = {np.nanmin(found.p_values):.2g})"
             )
             words += ", though it rises on the whole." if found.level == "direction" else "."
     return f"{counted} {words}"

@@ -150,7 +150,7 @@ def read_table(
         valid: As in `Programs.from_table`.
         length: As there.
         kind: "full" or "delta", shape (m,).
-        matched: As there.
+        matched: As there, of deltas; what full programs have is not read.
         unit: As there.
 
     Raises:
@@ -164,8 +164,9 @@ def read_table(
 
     def part(name: str) -> Programs:
         chosen = kinds == name
-        rest = (None if column is None else np.asarray(column)[chosen] for column in (matched, unit))
-        return Programs.from_table(np.asarray(valid)[chosen], np.asarray(length)[chosen], *rest)
+        contexts = None if matched is None or name == "full" else np.asarray(matched)[chosen]
+        units = None if unit is None else np.asarray(unit)[chosen]
+        return Programs.from_table(np.asarray(valid)[chosen], np.asarray(length)[chosen], contexts, units)
 
     return part("full"), part("delta")
 

@@ -16,7 +16,6 @@ elites:
 - `undecided`: otherwise; `needed_n` elites would show a Δ of the size that was measured with power .8.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -219,9 +218,11 @@ def test(log_ratios: ArrayLike, seen: int | None = None, confidence: float = 0.9
     else:
         level = "refuted" if upper < 0 else "undecided"
     needed = needed_elites(gain, sd, confidence) if level == "undecided" and gain != 0 else None
+    with np.errstate(over="ignore"):
+        factor = float(np.exp(lower))
     words = {
         "vacuous": f"Not tested: {', '.join(failed)} does not hold.",
-        "confirmed": f"The step raised the elite mass at least by the factor {math.exp(lower):.3f}.",
+        "confirmed": f"The step raised the elite mass at least by the factor {factor:.3f}.",
         "refuted": "The step made fresh elites less likely; nothing is certified.",
         "undecided": f"About {needed} elites would show such a Δ." if needed else "Δ is too near 0 to be shown.",
     }
@@ -236,7 +237,7 @@ def test(log_ratios: ArrayLike, seen: int | None = None, confidence: float = 0.9
         explanation=f"Δ = {gain:.4f} nats, {confidence:.0%} interval {low:.4f} to {high:.4f}, n = {n}. {words[level]}",
         estimate_interval=(low, high),
         lower=lower,
-        factor=math.exp(lower),
+        factor=factor,
     )
 
 

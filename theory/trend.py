@@ -7,12 +7,19 @@ measured, is left out of the means it would enter.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
+
+ROUNDING = 1e-12
+"""Differences up to this size are none."""
+
+SIGN_TEST = 5
+"""Seeds below which a test of signs cannot reach .05."""
 
 SEEDS_AT_MOST = 100_000
 """Beyond this number of seeds a required sample size is not searched for."""
@@ -38,13 +45,17 @@ class Means:
         return self.error * np.sqrt(self.n)
 
     def below(self, bound: float = 0.0) -> Floats:
-        """Returns one-sided p-values of Student's t test against mean >= bound; NaN for one seed."""
+        """Returns one-sided p-values of Student's t test against mean >= bound; NaN for one seed.
+
+        Of n seeds that are all alike, which Student's test would take for a proof, it is the sign test's, 2^-n.
+        """
         gap = self.mean - bound
         # Differences of rounding size are none.
-        gap = np.where(np.abs(gap) <= 1e-12, 0.0, gap)
+        gap = np.where(np.abs(gap) <= ROUNDING, 0.0, gap)
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(gap == 0, 0.0, gap / self.error)
         p = stats.t.cdf(t, np.maximum(self.n - 1, 1))
+        p = np.where((self.error <= ROUNDING) & (gap < 0), 0.5**self.n, p)
         return np.where(self.n >= 2, p, np.nan)
 
     def above(self, bound: float = 0.0) -> Floats:
@@ -52,13 +63,34 @@ class Means:
         return Means(-self.mean, self.error, self.n).below(-bound)
 
     def lower(self, confidence: float = 0.95) -> Floats:
-        """Returns one-sided lower confidence bounds."""
-        return self.mean - stats.t.ppf(confidence, np.maximum(self.n - 1, 1)) * self.error
+        """Returns one-sided lower confidence bounds; -inf of seeds that are alike and too few for the sign test."""
+        low = self.mean - stats.t.ppf(confidence, np.maximum(self.n - 1, 1)) * self.error
+        return np.where((self.error <= ROUNDING) & (0.5**self.n > 1 - confidence), -np.inf, low)
 
     def interval(self, confidence: float = 0.95) -> tuple[Floats, Floats]:
         """Returns two-sided confidence intervals."""
         half = stats.t.ppf((1 + confidence) / 2, np.maximum(self.n - 1, 1)) * self.error
         return self.mean - half, self.mean + half
+
+
+def steps(series: Floats) -> Floats:
+    """Returns the change to each cycle from the last one before it that is known, NaN where there is none.
+
+    Args:
+        series: Shape (seeds, cycles), NaN where there is none.
+
+    Returns:
+        Shape (seeds, cycles - 1).
+    """
+    known = np.where(np.isnan(series), 0, np.arange(series.shape[1]))
+    last = np.take_along_axis(series, np.maximum.accumulate(known, axis=1), axis=1)
+    return np.asarray(series[:, 1:] - last[:, :-1])
+
+
+def first_to_last(series: Floats) -> Floats:
+    """Returns the change from the first to the last known cycle of each seed, shape (seeds,); NaN below two."""
+    changes = steps(series)
+    return np.where(np.isnan(changes).all(axis=1), np.nan, np.nansum(changes, axis=1))
 
 
 def lowest_if_flat(found: Means, column: int, level: float) -> tuple[float, float] | None:
@@ -140,18 +172,21 @@ def joint_below(values: ArrayLike, rng: np.random.Generator, flips: int = 999) -
 
     Each column's t statistic is held against the lowest of all columns' when the signs of whole seeds are flipped: the
     single-step minimum of Westfall and Young (1993), Resampling-Based Multiple Testing, section 2.3. Exact when seeds
-    are symmetric about means of 0. Fewer than 5 seeds cannot reach .05.
+    are symmetric about means of 0. Of few seeds all signs are tried: fewer than `SIGN_TEST` cannot reach .05.
 
     Args:
         values: Shape (seeds, columns), NaN where there is none; columns of fewer than 2 seeds get NaN.
         rng: Draws the signs.
-        flips: Their number.
+        flips: Their number, at most.
     """
     x = np.asarray(values, dtype=float)
     n = (~np.isnan(x)).sum(axis=0)
     filled = np.nan_to_num(x, nan=0.0)
-    filled = np.where(np.abs(filled) <= 1e-12, 0.0, filled)
-    signs = np.vstack([np.ones(len(x)), rng.choice([-1.0, 1.0], size=(flips, len(x)))])
+    filled = np.where(np.abs(filled) <= ROUNDING, 0.0, filled)
+    if 2 ** len(x) <= flips:
+        signs, flips = np.array(list(product((1.0, -1.0), repeat=len(x)))), 2 ** len(x) - 1
+    else:
+        signs = np.vstack([np.ones(len(x)), rng.choice([-1.0, 1.0], size=(flips, len(x)))])
     sums = signs @ filled
     scale = np.sqrt((filled**2).sum(axis=0))
     ratio = np.divide(sums, scale, out=np.zeros_like(sums), where=scale > 0)

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis.claims import CHECKS, check, claims
 from surrogates.errors import InputError
@@ -79,8 +80,62 @@ def test_columns_may_have_other_names_and_tasks_are_tested_apart():
 def test_candidates_are_averaged_within_seed_and_cycle_and_gaps_are_no_number():
     table = pd.DataFrame({"seed": [0] * 5, "cycle": [0, 0, 1, 3, 3], "quality": [0.2, 0.4, 0.5, np.nan, 0.6]})
     found = check("expected-quality", table, exact=True)[0]
-    # .3, .5, nothing, .6: one step of two known cycles.
-    assert (found["steps"], found["falls"], found["change"]) == (1, 0, pytest.approx(0.3))
+    # .3, .5, nothing, .6: two steps of three known cycles.
+    assert (found["steps"], found["falls"], found["change"]) == (2, 0, pytest.approx(0.3))
+
+
+@pytest.mark.parametrize(("claim", "column"), [("expected-quality", "quality"), ("progress-certificate", "log_ratio")])
+def test_a_row_without_its_seed_is_refused(claim: str, column: str):
+    table = pd.DataFrame({"seed": [0, 0, np.nan], "cycle": [0, 1, 1], column: [0.1, 0.2, 0.3]})
+    with pytest.raises(InputError, match="'seed' is empty in row 3"):
+        check(claim, table)
+
+
+def test_two_cycles_are_enough_for_the_reading_that_compares_them():
+    table = pd.DataFrame({"cycle": [0, 1], "elite": [0.3, 0.5]})
+    assert [found["reading"] for found in check("elite-mass", table, exact=True)] == ["mass"]
+
+
+def test_twenty_tables_on_the_edge_are_seldom_all_wrong():
+    """Twenty models for which the filter keeps exactly half of the loss: one verdict in twenty tables may be wrong."""
+    rng, wrong, trials = np.random.default_rng(3), 0, 40
+    for _ in range(trials):
+        gain = 0.5 + 0.1 * rng.standard_normal((20, 8))
+        rows = [
+            {"model": m, "seed": s, "filter": on, "cycle": c, "entropy": 2.0 if c == 0 else 1 + on * gain[m, s]}
+            for m in range(20) for s in range(8) for on in (0, 1) for c in (0, 1)
+        ]  # fmt: skip
+        wrong += any(found["verdict"] == "refuted" for found in check("novelty-filter", pd.DataFrame(rows)))
+    assert wrong <= stats.binom.ppf(0.999, trials, 0.05)
+
+
+def test_a_run_that_is_longer_than_its_pair_is_compared_as_far_as_both_go():
+    rows = [
+        {"seed": s, "filter": on, "cycle": c, "entropy": 3 - c * (1 - on) + 0.01 * s * c}
+        for s in range(6) for on in (0, 1) for c in range(3 + (on and s == 0))
+    ]  # fmt: skip
+    assert check("novelty-filter", pd.DataFrame(rows))[0]["n"] == 6
+
+
+def test_what_full_programs_have_for_a_context_is_not_read():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({
+        "kind": ["full"] * 60 + ["delta"] * 60, "valid": rng.random(120) < np.repeat([0.3, 0.8], 60),
+        "length": np.r_[rng.integers(150, 250, 60), rng.integers(30, 50, 60)],
+    })  # fmt: skip
+    without = check("delta-validity", table.assign(matched=1))
+    for blank in (0, np.nan):
+        matched = np.where(table["kind"] == "full", blank, 1)
+        assert check("delta-validity", table.assign(matched=matched)) == without
+
+
+def test_two_units_are_too_few_to_judge_programs():
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({
+        "kind": ["full", "delta"] * 60, "valid": rng.random(120) < 0.5, "length": rng.integers(30, 250, 120),
+        "unit": np.repeat([0, 1], 60),
+    })  # fmt: skip
+    assert {found["verdict"] for found in check("delta-validity", table)} == {"undecided"}
 
 
 def test_a_falling_mean_is_refuted():

@@ -165,6 +165,27 @@ def test_the_stratified_test_finds_small_gains_that_repeat_over_tasks():
     assert stats.mannwhitneyu(ours.ravel(), theirs.ravel()).pvalue > 0.05  # pooling would hide it
 
 
+def test_the_test_and_the_probability_of_improvement_are_of_one_direction():
+    """Thirty runs each lose on one task, single runs win on two: A is above .5, and so little is no proof of it."""
+    lost, won = np.arange(30.0), np.full(30, np.nan)
+    won[0] = 0
+    ours = np.column_stack([lost + 12, won, won])
+    theirs = np.column_stack([lost + 0.5, won + 1, won + 1])
+    found = judge(ours, theirs)
+    assert found.improvement.value > 0.7
+    assert found.level == "undecided"
+
+
+def test_more_comparisons_need_more_runs():
+    """At A = .6 of one task and ten pairs: (2.807 + .8416)^2 / (6 · .1^2) = 221.9 runs each."""
+    ours = np.arange(20.0)[:, None]
+    pair = (pd.DataFrame(ours), pd.DataFrame(ours[[*range(2, 20), 18, 19]] + np.array([0.5] * 18 + [3, 3])[:, None]))
+    found = statistics.against_control({("a", str(i)): pair for i in range(10)}, np.random.default_rng(0))
+    one = found["a", "0"]
+    effect = max(abs(one.improvement.value - 0.5), 0.06)
+    assert one.needed_n == int(np.ceil((2.807034 + 0.841621) ** 2 / (6 * effect**2)))
+
+
 def test_where_nothing_differs_p_is_one():
     assert statistics.van_elteren(np.ones((3, 2)), np.ones((4, 2))) == 1
 
@@ -261,7 +282,7 @@ def test_the_runs_needed_give_the_power_they_promise():
 def level_of(ours, theirs, rng):
     """What `against_control` says of a single pair, without the correction that then changes nothing."""
     chance = statistics.probability_of_improvement(ours, theirs, rng, 500)
-    return statistics._judge(statistics.van_elteren(ours, theirs), chance, statistics._both(ours, theirs))[0]
+    return statistics._judge(statistics.van_elteren(ours, theirs), chance, statistics._both(ours, theirs), 1)[0]
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 20])

@@ -185,6 +185,17 @@ def test_a_table_of_one_length_cannot_fit_the_markov_model():
         claim.test(programs, programs, np.random.default_rng(0))
 
 
+def test_lengths_that_hardly_differ_leave_the_markov_model_undecided():
+    """One program of 201 tokens among those of 200 is in the judged half with a chance of a half."""
+    rng, levels = np.random.default_rng(2), set()
+    full = Programs.from_table(rng.random(60) < 0.4, np.r_[201, np.full(59, 200)])
+    deltas = Programs.from_table(rng.random(60) < 0.8, rng.integers(30, 50, 60))
+    for seed in range(8):
+        verdict = claim.test(full, deltas, np.random.default_rng(seed))
+        levels.add(verdict.explanation.startswith("The programs of the half that estimates have one length"))
+    assert levels == {True, False}
+
+
 def test_units_that_repeat_widen_the_interval():
     rng = np.random.default_rng(1)
     full, deltas = simulate(rng, 500)
@@ -205,6 +216,35 @@ def test_units_that_repeat_widen_the_interval():
 
     # Four copies of a program hold no more than one: the standard error is twice that of independent programs.
     assert width(repeated) / width(free) == pytest.approx(2, rel=0.1)
+
+
+def table(rng, n, rate):
+    """Returns full programs, valid at about this rate, and deltas; their tokens err independently."""
+    length = np.r_[rng.integers(150, 250, n), rng.integers(30, 50, n)]
+    valid = rng.random(2 * n) < rate ** (length / 200)
+    return Programs.from_table(valid[:n], length[:n]), Programs.from_table(valid[n:], length[n:])
+
+
+@pytest.mark.parametrize("rate", [0.37, 0.1])
+def test_a_true_claim_is_not_rejected_where_the_fit_ends_at_its_bound(rate):
+    """Independent errors are those of the published model; a hundred programs often fit best without any at first."""
+    levels = []
+    for seed in range(60):
+        full, deltas = table(np.random.default_rng(seed), 100, rate)
+        levels.append(claim.test(full, deltas, np.random.default_rng(0)).level)
+    wrong = sum(level in ("direction", "refuted") for level in levels)
+    assert wrong <= stats.binom.ppf(0.999, 60, 0.05)
+
+
+def test_no_valid_full_program_where_hardly_any_was_predicted_says_nothing_of_the_size():
+    """At .98^200 = .018 a judged half of 50 has none valid in 40% of cases."""
+    levels = []
+    for seed in range(60):
+        full, deltas = simulate(np.random.default_rng(seed), programs=100, full=Process(0.98, 0.98))
+        verdict = claim.test(full, deltas, np.random.default_rng(0))
+        levels += [verdict.level] if verdict.rates["full"] == 0 else []
+    assert len(levels) > 10
+    assert set(levels) == {"undecided"}
 
 
 def test_verdict_and_claim_are_json():

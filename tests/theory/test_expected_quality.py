@@ -71,7 +71,7 @@ def test_a_series_that_rises_exactly_is_confirmed():
 def test_one_exact_fall_in_one_seed_is_a_fall_and_the_raw_count_is_given():
     values = np.tile(np.linspace(0.1, 0.5, 5), (4, 1))
     values[2, 3] = 0.1
-    verdict = claim.test(values + 0.001 * RNG(0).random((4, 1)), RNG(0), exact=True)
+    verdict = claim.test(values * (1 + 0.1 * RNG(0).random((4, 1))), RNG(0), exact=True)
     assert verdict.level == "direction"
     assert (verdict.falls, verdict.steps, verdict.seeds_with_falls) == (1, 16, 0.25)
 
@@ -138,12 +138,24 @@ def test_one_sampled_seed_is_undecided():
     assert verdict.needed_n == 2
 
 
-def test_missing_cycles_are_left_out():
+def test_a_fall_over_a_missing_cycle_is_a_fall():
     values = 0.5 + 1e-4 * RNG(8).standard_normal((6, 5))
     values[0, 2] = np.nan
     verdict = claim.test(values, RNG(0))
-    assert verdict.steps == 6 * 4 - 2
+    assert verdict.steps == 6 * 4 - 1
     assert verdict.isotonic_p is None
+    fell = claim.test([0.5, 0.6, np.nan, 0.2, 0.3], RNG(0), exact=True)
+    assert (fell.level, fell.falls, fell.worst_step) == ("refuted", 1, 2)
+
+
+def test_a_cycle_that_one_seed_has_alone_does_not_undo_the_others():
+    values = np.linspace(0.9, 0.1, 6) + 0.01 * RNG(9).standard_normal((10, 6))
+    longer = np.column_stack([values, np.r_[0.1, np.full(9, np.nan)]])
+    assert claim.test(values, RNG(0)).level == claim.test(longer, RNG(0)).level == "refuted"
+
+
+def test_thresholds_that_are_all_unknown_are_not_recorded():
+    assert claim.test([0.1, 0.2], RNG(0), exact=True, thresholds=[np.nan, np.nan]).level == "confirmed"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +163,7 @@ def test_missing_cycles_are_left_out():
     [
         ([[0.1, 1.2]], {}, "values"),
         ([[0.1]], {}, "values"),
-        ([[0.1, np.nan, 0.2]], {}, "successive"),
+        ([[0.1, np.nan, np.nan]], {}, "two cycles"),
         ([[0.1, 0.2]], {"margin": 0}, "margin"),
         ([[0.1, 0.2]], {"gains": [1, 2, 3]}, "gains"),
         ([[0.1, 0.2]], {"thresholds": [1, 2, 3]}, "thresholds"),

@@ -14,6 +14,7 @@ from theory.trend import (
     Means,
     descents_distribution,
     equivalence,
+    first_to_last,
     holm,
     isotonic_fit,
     isotonic_test,
@@ -23,6 +24,7 @@ from theory.trend import (
     power_of_decrease,
     power_of_equivalence,
     read_series,
+    steps,
     trend_across,
     trend_within,
 )
@@ -58,10 +60,26 @@ def test_missing_values_are_left_out_and_never_filled_in():
     assert np.isnan(means(x).below()[0])
 
 
-def test_values_without_spread_are_below_or_they_are_not():
-    assert means(np.full((3, 1), -1.0)).below()[0] == 0
-    assert means(np.full((3, 1), 1.0)).below()[0] == 1
-    assert means(np.zeros((3, 1))).below()[0] == 0.5
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_seeds_without_spread_prove_as_much_as_their_signs(seeds):
+    alike = means(np.full((seeds, 1), -1.0))
+    assert alike.below()[0] == stats.binomtest(0, seeds, alternative="less").pvalue
+    assert means(np.full((seeds, 1), 1.0)).below()[0] == 1
+    assert means(np.zeros((seeds, 1))).below()[0] == 0.5
+    assert alike.lower()[0] == (-1 if seeds == 5 else -np.inf)
+
+
+def test_rounded_values_of_two_seeds_reject_no_more_often_than_they_say():
+    rng, trials = np.random.default_rng(5), 4000
+    rounded = np.round(0.01 * rng.standard_normal((2, trials)), 2)
+    rejected = int((means(rounded).below() <= 0.05).sum())
+    assert rejected <= stats.binom.ppf(0.999, trials, 0.05)
+
+
+def test_changes_are_from_the_last_cycle_that_is_known():
+    series = np.array([[0.5, np.nan, 0.2, 0.3], [np.nan, 0.1, np.nan, np.nan]])
+    np.testing.assert_allclose(steps(series), [[np.nan, -0.3, 0.1], [np.nan] * 3])
+    np.testing.assert_allclose(first_to_last(series), [-0.2, np.nan])
 
 
 @settings(deadline=None, max_examples=8)
@@ -144,6 +162,14 @@ def test_joint_p_values_find_the_column_that_is_below():
     found = joint_below(x, np.random.default_rng(0))
     assert found[3] <= 0.01
     assert (np.delete(found, 3) > 0.05).all()
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5, 6])
+def test_joint_p_values_of_few_seeds_are_those_of_all_signs(seeds):
+    """Seeds that all fall are the most extreme of 2^n signs, and their opposite is the least."""
+    x = -1 - 0.1 * np.random.default_rng(1).random((seeds, 1))
+    for seed in range(5):
+        assert joint_below(x, np.random.default_rng(seed))[0] == pytest.approx(2.0**-seeds)
 
 
 def test_joint_p_values_survive_missing_and_constant_columns():
