@@ -37,6 +37,9 @@ By = Annotated[
     typer.Option(metavar="COL,COL", help="Columns whose values are tested apart; by default model and task."),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="Values are of the whole space, without sampling.")]
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended."""
+
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")]
 
 
@@ -65,17 +68,22 @@ class SplitName(StrEnum):
     test = "test"
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"nascent {version('nascent')}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Show the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; anywhere.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
+    ] = False,
 ) -> None:
     """Validate, compare and report: neural architecture search driven by large language models."""
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"nascent {installed('nascent')}")
-        raise typer.Exit
 
 
 @app.command()
@@ -583,15 +591,17 @@ def _cell(value: object) -> str:
 def main() -> NoReturn:
     """Runs the command line; what the user can mend is told without a traceback."""
     debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
         app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            typer.echo("interrupted; the same command goes on where it stopped", err=True)
+        raise
     except InputError as error:
         if debug:
             raise
         typer.echo(f"error: {error}", err=True)
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on where it stopped", err=True)
-        sys.exit(130)
     except Exception as error:
         if debug:
             raise

@@ -88,6 +88,8 @@ def check(
     for part in parts:
         try:
             found = chosen.test(part, parts, np.random.default_rng(seed), exact)
+        except InputError:
+            raise
         except ValueError as error:
             raise InputError(f"{part.place}: {error}") from error
         results += [{**part.labels, **told, **as_plain(verdict)} for told, verdict in found]
@@ -146,7 +148,15 @@ def _elite_mass(part: Measurements, parts: Sequence[Measurements], rng: np.rando
 
 
 def _counts(part: Measurements, exact: bool) -> tuple[Floats, Floats | None]:
-    """Returns the elites of each seed and cycle, and the number of candidates; or exact masses, and None."""
+    """Returns the elites of each seed and cycle, and the number of candidates; or exact masses, and None.
+
+    Raises:
+        InputError: The first cycle is not 0, that of the generator before tuning.
+    """
+    if (first := part.numbers("cycle").min()) != 0:
+        raise InputError(
+            f"{part.place}: column 'cycle' must begin with 0, the generator before tuning; it begins with {first:g}"
+        )
     if exact:
         return part.series("elite"), None
     if part.has("candidates"):

@@ -1,6 +1,6 @@
 """A user's table of measurements: read from a file, its columns checked, arranged by seed and cycle."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from surrogates.errors import InputError, unknown
 
 Floats = NDArray[np.float64]
+
+CYCLES_AT_MOST = 100_000
 
 BY = ("model", "task")
 """Columns by which a table is split, where it has them."""
@@ -39,6 +41,27 @@ def read(table: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str]:
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
 
 
+def told(column: pd.Series, row: int) -> str:
+    """Returns what a row of a table holds, for errors; the index has the rows' places in the table, from 0."""
+    value = column.iloc[row]
+    return f"row {column.index[row] + 1} holds {value.item() if isinstance(value, np.generic) else value!r}"
+
+
+def check_labels(frame: pd.DataFrame, columns: Iterable[str], where: str) -> None:
+    """Makes sure that columns can tell rows apart.
+
+    Raises:
+        InputError: An empty cell, or one that holds several values; the message names column and row.
+    """
+    for column in columns:
+        empty = frame[column].isna().to_numpy()
+        wrong = empty | ~np.array([isinstance(value, Hashable) for value in frame[column]], dtype=bool)
+        if wrong.any():
+            row = int(wrong.argmax())
+            what = "is empty" if empty[row] else "holds several values"
+            raise InputError(f"{where}: column {column!r} {what} in row {row + 1}; each row must have its {column}")
+
+
 def numbers(column: pd.Series, where: str, infinite: float = np.nan) -> pd.Series:
     """Returns a column as floats, NaN where it is empty.
 
@@ -55,16 +78,14 @@ def numbers(column: pd.Series, where: str, infinite: float = np.nan) -> pd.Serie
     if wrong.any() or pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
         row = int(wrong.to_numpy().argmax())
         raise InputError(
-            f"{where}: column {column.name!r} must hold numbers, row {row + 1} holds {column.iloc[row]!r}; leave "
-            "unknown ones empty"
+            f"{where}: column {column.name!r} must hold numbers, {told(column, row)}; leave unknown ones empty"
         )
     values = numeric.astype(float)
     beyond = values.isin([np.inf, -np.inf]) & (values != infinite)
     if beyond.any():
         row = int(beyond.to_numpy().argmax())
         raise InputError(
-            f"{where}: column {column.name!r} is infinite in row {row + 1}; numbers must be finite, leave "
-            "unknown ones empty"
+            f"{where}: column {column.name!r} must hold finite numbers, {told(column, row)}; leave unknown ones empty"
         )
     return values
 
@@ -122,18 +143,14 @@ class Measurements:
                     f"{where}: there is no column {name!r}; it has {', '.join(map(str, frame.columns))}. If one of "
                     f"these is meant, say so: --column {name}=COL"
                 )
+        frame = frame.reset_index(drop=True)
         yes_no = frame.select_dtypes(bool).columns.intersection([*required, *optional])
         frame = frame.astype(dict.fromkeys(yes_no, float))
         if frame.empty:
             raise InputError(f"{where}: the table has no rows")
         chosen = [given_by for given_by in (BY if by is None else by) if given_by in frame.columns]
         whose = [name for name in ("seed", "cycle") if name in (*required, *optional) and name in frame.columns]
-        for column in (*chosen, *whose):
-            if frame[column].isna().any():
-                row = int(frame[column].isna().to_numpy().argmax())
-                raise InputError(
-                    f"{where}: column {column!r} is empty in row {row + 1}; each row must have its {column}"
-                )
+        check_labels(frame, (*chosen, *whose), where)
         if not chosen:
             return [cls(frame, {}, where)]
         found = []
@@ -161,8 +178,7 @@ class Measurements:
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             raise InputError(
-                f"{self.place}: column {column!r} must hold 0 and 1, or true and false; "
-                f"row {row + 1} holds {self.rows[column].iloc[row]!r}"
+                f"{self.place}: column {column!r} must hold 0 and 1, or true and false; {told(self.rows[column], row)}"
             )
         return values.to_numpy() == 1
 
@@ -187,9 +203,11 @@ class Measurements:
         bad = cycles.isna() | (cycles % 1 != 0)
         if bad.any():
             row = int(bad.to_numpy().argmax())
+            raise InputError(f"{self.place}: column 'cycle' must hold whole numbers; {told(self.rows['cycle'], row)}")
+        if (cycles.max() - cycles.min()) >= CYCLES_AT_MOST:
             raise InputError(
-                f"{self.place}: column 'cycle' must hold whole numbers; row {row + 1} holds "
-                f"{self.rows['cycle'].iloc[row]!r}"
+                f"{self.place}: column 'cycle' goes from {cycles.min():g} to {cycles.max():g}; expected fewer than "
+                f"{CYCLES_AT_MOST:,} cycles"
             )
         seeds = self.rows["seed"] if self.has("seed") else pd.Series(0, index=self.rows.index)
         frame = pd.DataFrame({"seed": seeds, "cycle": cycles.astype(int), "value": self.numbers(column, infinite)})

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.claims import finite
-from analysis.measurements import numbers, read
+from analysis.measurements import check_labels, numbers, read
 from surrogates.errors import InputError, unknown
 from theory import proxy_reliability
 from theory.proxy_reliability import ProxyReliability
@@ -79,10 +79,7 @@ def check_proxy_reliability(
             raise InputError(f"{where}: column {column!r} is named twice; name each column once")
     if not replicates:
         raise InputError("replicates: name at least one column")
-    for column in (c for c in (arch, task) if c is not None):
-        if frame[column].isna().any():
-            row = int(frame[column].isna().to_numpy().argmax())
-            raise InputError(f"{where}: column {column!r} is empty in row {row + 1}; every row must name its {column}")
+    check_labels(frame, (c for c in (arch, task) if c is not None), where)
     for column in (*replicates, *(() if truth is None else (truth,))):
         frame[column] = numbers(frame[column], where)
 

@@ -194,8 +194,10 @@ def export(folder: Path, file: Path) -> int:
         Number of rows.
 
     Raises:
-        InputError: The journal or the file's folder cannot be used.
+        InputError: The journal or the file's folder cannot be used, or the file is one that the study itself needs.
     """
+    if file.resolve() in {path.resolve() for path in (*folder.glob(f"{JOURNAL}*"), folder / "manifest.json")}:
+        raise InputError(f"{file}: the study's own file; name another, e.g. {folder / 'trajectories.parquet'}")
     found = trajectories(folder / JOURNAL)
     study = manifest(folder).get("study")
     write_parquet(found, study if isinstance(study, str) else folder.absolute().name, file)
@@ -290,7 +292,7 @@ def _cumulative_seconds(evaluations: pd.DataFrame) -> pd.Series:
     timed = pd.Series(False, index=evaluations.index)
     for name, rows in evaluations.groupby("benchmark"):
         tasks = benchmarks.get(str(name)).tasks
-        timed[rows.index] = rows["task"].map({task: tasks[task].seconds for task in rows["task"].unique()})
+        timed[rows.index] = rows["task"].map({name: task.seconds for name, task in tasks.items()}).fillna(False)
     spent = evaluations["seconds"].fillna(0).groupby(evaluations["id"]).cumsum()
     return spent.where(timed)
 

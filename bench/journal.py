@@ -319,7 +319,7 @@ def read(path: Path) -> Generator[sqlite3.Connection, None, None]:
     if not path.is_file():
         raise InputError(f"{path}: no journal here; expected the folder of a study that `nascent run` has made")
     with _explained(path):
-        db = sqlite3.connect(path)
+        db = sqlite3.connect(_read_only(path), uri=True)
         try:
             db.execute("PRAGMA query_only=1")
             if (version := db.execute("PRAGMA user_version").fetchone()[0]) != SCHEMA:
@@ -327,6 +327,12 @@ def read(path: Path) -> Generator[sqlite3.Connection, None, None]:
             yield db
         finally:
             db.close()
+
+
+def _read_only(path: Path) -> str:
+    """Returns the address of a journal; where its folder cannot be written, one that no file has to be made for."""
+    whole = os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()
+    return path.absolute().as_uri() + ("" if whole else "?mode=ro&immutable=1")
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from bench.study import Run, Study
+from surrogates.errors import InputError
 
 PACKAGES = ("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "openai", "analog-nasbench", "nas-bench-graph",
             "torch", "botorch", "gpytorch", "optuna", "scikit-learn")  # fmt: skip
@@ -34,34 +36,44 @@ def session(command: Sequence[str]) -> dict[str, object]:
 
 
 def write(path: Path, study: Study, runs: Sequence[Run], command: Sequence[str] = sys.argv) -> None:
-    """Writes the manifest of a study, or adds this session to the one that is there.
+    """Writes the manifest of a study, or adds this session, and what it runs, to the one that is there.
 
     Args:
         path: The JSON file.
         study: The study.
         runs: Its runs.
         command: The command line.
+
+    Raises:
+        InputError: It cannot be written.
     """
-    sessions = []
+    known: dict[str, Any] = {}
     if path.is_file():
         try:
-            sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
-        except (ValueError, KeyError, TypeError):
-            sessions = []  # a damaged manifest says nothing that the journal does not hold; it is written anew
+            found = json.loads(path.read_text(encoding="utf-8"))
+            known = {name: dict(found.get(name, {})) for name in ("methods", "benchmarks", "models")}
+            known["sessions"] = list(found["sessions"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            known = {}  # a damaged manifest says nothing that the journal does not hold; it is written anew
     used = {run.benchmark.name: run.benchmark for run in runs}
+    benchmarks = {b.name: {"version": b.version, "kind": b.kind, "data": b.checksum} for b in used.values()}
+    models = {run.model.name: run.model.model_dump(mode="json") for run in runs if run.model}
+    asked = {"runs": len(runs), "seeds": len({run.seed for run in runs})}
     manifest = {
         "study": study.name,
         "title": study.title,
-        "runs": len(runs),
-        "seeds": sorted({run.seed for run in runs}),
-        "methods": {run.method.name: run.method.version for run in runs},
-        "benchmarks": {b.name: {"version": b.version, "kind": b.kind, "data": b.checksum} for b in used.values()},
-        "models": {run.model.name: run.model.model_dump(mode="json") for run in runs if run.model},
-        "sessions": [*sessions, session(command)],
+        "methods": known.get("methods", {}) | {run.method.name: run.method.version for run in runs},
+        "benchmarks": known.get("benchmarks", {}) | benchmarks,
+        "models": known.get("models", {}) | models,
+        "sessions": [*known.get("sessions", []), session(command) | asked],
     }
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error.strerror}); move it away or give another --out") from error
 
 
 def _version(package: str) -> str | None:

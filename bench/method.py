@@ -14,6 +14,9 @@ from surrogates.benchmark import Task
 from surrogates.errors import InputError, unknown
 from surrogates.space import Space
 
+LARGEST = 1_000_000
+"""Largest number that a parameter may be: what a method allocates by it must fit."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -76,6 +79,8 @@ class Method:
         for name, value in parameters.items():
             if name not in found:
                 raise unknown(f"parameter of {self.name}", name, found, where)
+            if isinstance(value, float | int) and not abs(value) <= LARGEST:
+                raise InputError(f"{where}: {self.name}.{name} must be finite, at most {LARGEST:,}; it is {value!r}")
             try:
                 found[name] = TypeAdapter(annotations[name]).validate_python(value, strict=True)
             except ValidationError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from bench.budget import Budget
 from bench.llm import decoder, models, weights
@@ -21,6 +21,9 @@ from bench.methods import methods
 from surrogates.benchmark import Benchmark
 from surrogates.benchmarks import benchmarks
 from surrogates.errors import InputError, unknown
+
+SEEDS_AT_MOST = 100_000
+"""Repetitions that a study may ask for."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
+Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class BudgetTable(_Strict):
     """The table `budget` of a grid; the limits of `Budget`."""
 
     evaluations: PositiveInt | None = None
-    simulated_seconds: PositiveFloat | None = None
+    simulated_seconds: Limit | None = None
     tokens: PositiveInt | None = None
-    wall_seconds: PositiveFloat | None = None
+    wall_seconds: Limit | None = None
 
 
 class MethodTable(BaseModel):
@@ -119,8 +125,8 @@ class Grid(_Strict):
     """A grid of runs: every method on every task, with every seed and, if it asks one, every language model."""
 
     methods: Annotated[list[str | MethodTable], Field(min_length=1)]
-    benchmarks: Annotated[dict[str, list[str]], Field(min_length=1)]
-    seeds: PositiveInt
+    benchmarks: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+    seeds: Annotated[int, Field(gt=0, le=SEEDS_AT_MOST)]
     budget: BudgetTable
     models: list[str] = []
 
@@ -145,7 +151,10 @@ class Study(_Strict):
     def _named(cls, models: object) -> object:
         if not isinstance(models, dict):
             return models
-        return {name: {"name": name, **table} if isinstance(table, dict) else table for name, table in models.items()}
+        for name, table in models.items():
+            if isinstance(table, dict) and table.get("name", name) != name:
+                raise ValueError(f"model {name!r} calls itself {table['name']!r}; leave its key 'name' out")
+        return {name: {**table, "name": name} if isinstance(table, dict) else table for name, table in models.items()}
 
     def runs(self, where: str = "") -> list[Run]:
         """Returns the runs, each once, in the order of the file.
@@ -240,14 +249,14 @@ def load(path: Path) -> Study:
     """Reads a study file, or one of the `shipped` studies by its name.
 
     Raises:
-        InputError: No such file, no TOML, or a key or value that a study does not have.
+        InputError: A file that is not there or cannot be read, no TOML, or a key or value that a study does not have.
     """
-    if not path.is_file():
+    if path.suffix != ".toml" and len(path.parts) == 1 and not path.is_file():
         if str(path) not in shipped():
             raise unknown("study", str(path), shipped())
         path = Path(str((files("bench") / "studies") / f"{path}.toml"))
     try:
-        return Study.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Study.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not TOML: {error}") from error
     except OSError as error:
@@ -258,9 +267,11 @@ def load(path: Path) -> Study:
 
 def _first(error: ValidationError) -> str:
     """Returns the most telling of the errors: a key that does not exist explains the one that is missing."""
-    found = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    *parents, last = found["loc"]
-    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in found["loc"]).lstrip(".")
+    found = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", e["loc"][-1:] == ("str",)))
+    # Which kind of value was tried is no part of the file.
+    named = [p for p in found["loc"] if p not in ("str", "MethodTable")]
+    *parents, last = named
+    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in named).lstrip(".")
     if found["type"] == "extra_forbidden":
         return str(unknown("key", str(last), _fields(parents), place.removesuffix(f".{last}")))
     return f"{place}: {found['msg']}" + ("" if found["type"] == "missing" else f"; it is {found['input']!r}")

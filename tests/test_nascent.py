@@ -3,8 +3,10 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -102,7 +104,7 @@ def test_a_query_answers_what_the_benchmark_says(analog, here):
         (["landscape", "analog-nasbnch"], "did you mean 'analog-nasbench'"),
         (["landscape", "darts-zero-cost"], "darts has 9.1e+18 architectures, too many to list"),
         (["ls", "method"], "methods"),
-        (["run", "nowhere.toml"], "unknown study"),
+        (["run", "nowhere.toml"], "nowhere.toml: No such file"),
         (["validate", "quikstart"], "did you mean 'quickstart'"),
         (["report", "nowhere"], "no journal here"),
         (["export", "nowhere", "--parquet", "x.parquet"], "no journal here"),
@@ -150,8 +152,36 @@ def test_a_table_is_added_listed_verified_asked_and_removed(tmp_path, monkeypatc
     assert json.loads(here("data", "ls", "--json").stdout) == []
 
 
-def test_debug_shows_the_traceback(tmp_path):
-    assert "Traceback" in nascent("--debug", "report", tmp_path).stderr
+@pytest.mark.parametrize("arguments", [["--debug", "report", "nowhere"], ["report", "nowhere", "--debug"]])
+def test_debug_shows_the_traceback(arguments):
+    assert "Traceback" in nascent(*arguments).stderr
+
+
+def test_the_version_is_told(here):
+    assert here("--version").stdout.startswith("nascent ")
+
+
+@pytest.mark.parametrize("executor", [["inline"], ["process", "--workers", "2"]])
+def test_ctrl_c_is_told_and_the_run_goes_on(executor, study, tmp_path):
+    study.write_text(STUDY.replace("evaluations = 5", "wall_seconds = 100"))
+    command = [sys.executable, "-m", "nascent", "run", study, "--out", tmp_path / "out", "--executor", *executor]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        journal = tmp_path / "out" / "journal.sqlite-wal"
+        until = time.monotonic() + 60
+        while not (journal.exists() and journal.stat().st_size > 100_000) and time.monotonic() < until:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "interrupted; the same command goes on where it stopped\n")
+
+
+@pytest.mark.parametrize("name", ["journal.sqlite", "manifest.json"])
+def test_what_a_study_needs_is_never_exported_over(name, results, here):
+    before = (results / name).read_bytes()
+    done = here("export", results, "--parquet", results / name)
+    assert done.returncode == 2
+    assert "the study's own file" in done.stderr
+    assert (results / name).read_bytes() == before
 
 
 def test_a_study_with_an_error_starts_nothing(study, tmp_path):
@@ -193,9 +223,17 @@ def test_a_manifest_says_what_ran(results):
     manifest = json.loads((results / "manifest.json").read_text())
     (session,) = manifest["sessions"]
     assert manifest["study"] == "small"
-    assert manifest["seeds"] == [0, 1]
+    assert (session["runs"], session["seeds"]) == (2, 2)
     assert len(manifest["benchmarks"]["nas-bench-graph"]["data"]) == 64
     assert {"command", "commit", "packages", "cpu", "python"} <= session.keys()
+
+
+def test_a_manifest_keeps_what_ran_before(study, results):
+    study.write_text(STUDY.replace("random_search", "regularized_evolution"))
+    assert nascent("run", study, "--out", results).returncode == 0
+    manifest = json.loads((results / "manifest.json").read_text())
+    assert list(manifest["methods"]) == ["random_search", "regularized_evolution"]
+    assert len(manifest["sessions"]) == 2
 
 
 def test_a_damaged_journal_is_one_clear_error(study, results):
@@ -228,6 +266,12 @@ def test_a_full_disk_is_one_clear_error_and_the_study_goes_on_when_there_is_room
     for out in ("out", "whole"):
         nascent("export", tmp_path / out, "--parquet", tmp_path / f"{out}.parquet")
     assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_results_that_cannot_be_written_can_be_read(results, tmp_path):
+    results.chmod(0o500)
+    assert nascent("export", results, "--parquet", tmp_path / "all.parquet").returncode == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -29,6 +29,7 @@ Elite = Literal["fixed", "first_share", "share"]
 Novelty = Literal["off", "minhash", "jaccard", "canonical"]
 Share = Annotated[float, Field(gt=0, le=1)]
 Part = Annotated[float, Field(ge=0, lt=1)]
+Name = Annotated[str, Field(min_length=1)]
 T = TypeVar("T")
 
 
@@ -49,7 +50,7 @@ def cross_entropy(
     similarity: Share = 0.9, permutations: PositiveInt = 256, shingle: PositiveInt = 10, retries: NonNegativeInt = 0,
     warm_start: bool = True, held_out: Part = 0.0, temperature: NonNegativeFloat = 0.35, top_k: NonNegativeInt = 50,
     top_p: Share = 0.9, max_tokens: PositiveInt = 1024, rank: PositiveInt = 32, alpha: PositiveFloat = 32.0,
-    dropout: Part = 0.05, modules: str = "all-linear", learning_rate: PositiveFloat = 1e-5, epochs: PositiveInt = 3,
+    dropout: Part = 0.05, modules: Name = "all-linear", learning_rate: PositiveFloat = 1e-5, epochs: PositiveInt = 3,
     batch: NonNegativeInt = 8, steps: NonNegativeInt = 0, likelihood: Likelihood = "free",
     precision: Precision = "float32",
 ) -> Search:  # fmt: skip

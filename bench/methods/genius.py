@@ -3,6 +3,7 @@
 from collections.abc import Generator
 
 import numpy as np
+from pydantic import NonNegativeFloat, PositiveInt
 
 from bench.effects import Answer, Effect, Prompt, Sampling, Search, ask, evaluate
 from bench.method import Problem, method
@@ -35,7 +36,9 @@ def propose(
 
 
 @method("genius", prompts=("genius",), control="genius_blind")
-def genius(problem: Problem, rng: np.random.Generator, *, history: int = 20, temperature: float = 1.0) -> Search:
+def genius(
+    problem: Problem, rng: np.random.Generator, *, history: PositiveInt = 20, temperature: NonNegativeFloat = 1.0
+) -> Search:
     """The model sees its proposals with their validation scores and proposes the next (Zheng et al. 2023).
 
     Args:

@@ -3,6 +3,7 @@
 from collections import deque
 
 import numpy as np
+from pydantic import PositiveInt
 
 from bench.effects import Search, evaluate
 from bench.method import Problem, method, score
@@ -10,7 +11,7 @@ from bench.method import Problem, method, score
 
 @method("regularized_evolution")
 def regularized_evolution(
-    problem: Problem, rng: np.random.Generator, *, population: int = 10, tournament: int = 5
+    problem: Problem, rng: np.random.Generator, *, population: PositiveInt = 10, tournament: PositiveInt = 5
 ) -> Search:
     """Aging evolution (Real et al. 2019, algorithm 1): the best of a tournament is mutated, the oldest dies.
 

@@ -163,7 +163,7 @@ def test_elites_that_were_lost_count_and_are_not_left_out():
     (lost,) = check("cross-entropy-update", long(before=np.full((9, 3), 0.4), after=np.full((9, 3), np.inf)))
     assert lost["verdict"] == "refuted"
     for table in (ratios.assign(log_ratio=np.inf), pd.DataFrame({"cycle": [0], "before": [-np.inf], "after": [1.0]})):
-        with pytest.raises(InputError, match="infinite in row 1"):
+        with pytest.raises(InputError, match="finite numbers, row 1 holds"):
             check("progress-certificate" if "log_ratio" in table else "cross-entropy-update", table)
 
 

@@ -108,9 +108,10 @@ def test_the_seed_decides_the_resampling():
         (lambda f: f.assign(s1=np.nan), {}, "at least 10 architectures"),
         (lambda f: f.assign(s1="high"), {}, "must hold numbers, row 1 holds 'high'"),
         (lambda f: f.assign(s1=True), {}, "must hold numbers"),
-        (lambda f: f.assign(s1=[np.inf, *f.s1[1:]]), {}, "infinite in row 1"),
+        (lambda f: f.assign(s1=[np.inf, *f.s1[1:]]), {}, "finite numbers, row 1 holds"),
         (lambda f: pd.concat([f, f.head(1)]), {}, "'a0' has several rows"),
         (lambda f: f.assign(arch=[None, *f.arch[1:]]), {}, "'arch' is empty in row 1"),
+        (lambda f: f.assign(arch=[[1, 2], *f.arch[1:]]), {}, "'arch' holds several values in row 1"),
     ],
 )
 def test_bad_input_is_one_clear_error(change, given, message):

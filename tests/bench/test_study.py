@@ -86,6 +86,14 @@ def test_a_method_that_tunes_needs_a_space_that_can_be_listed(study, monkeypatch
         ("evaluations = 10", "evaluation = 10", "did you mean 'evaluations'"),
         ("evaluations = 10", "evaluations = -10", r"grid\[0\]\.budget\.evaluations.*greater than 0.*-10"),
         ("seeds = 3", "seeds = 0", r"grid\[0\]\.seeds"),
+        ("seeds = 3", "seeds = 100000000000", r"grid\[0\]\.seeds.*100000"),
+        ("evaluations = 10", "wall_seconds = inf", r"grid\[0\]\.budget\.wall_seconds.*finite"),
+        ('["cora", "arxiv"]', "[]", r"grid\[0\]\.benchmarks\.nas-bench-graph.*at least 1 item"),
+        ('"random_search"', "{ population = 3 }", r"grid\[0\]\.methods\[0\]\.name: Field required"),
+        ('"random_search"', '{ name = "regularized_evolution", population = 0 }', "population must be greater than 0"),
+        ('"random_search"', '{ name = "eda", threshold = nan }', "eda.threshold must be finite"),
+        ('"random_search"', '{ name = "eda", candidates = 99999999999999999999 }', "candidates .* at most 1,000,000"),
+        ("[[grid]]", '[models.a]\nname = "b"\npath = "x"\n[[grid]]', "model 'a' calls itself 'b'"),
         ("seeds = 3", "", r"grid\[0\]\.seeds.*required"),
         ('"random_search"', '"genius"', 'models = \\["smollm2"\\]'),
         ("seeds = 3", 'seeds = 3\nmodels = ["smolm2"]', "did you mean 'smollm2'"),
@@ -101,6 +109,17 @@ def test_bad_studies_are_one_clear_error_that_names_the_file(study, old, new, me
     with pytest.raises(InputError, match=message) as error:
         load(path).runs(str(path))
     assert str(path) in str(error.value)
+
+
+def test_a_study_file_may_begin_with_a_byte_order_mark(study):
+    path = study(GOOD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load(path) == load(study(GOOD))
+
+
+def test_a_folder_is_no_study(tmp_path):
+    with pytest.raises(InputError, match="a directory"):
+        load(tmp_path)
 
 
 def test_a_missing_study_gets_the_nearest_name_of_those_that_come_with_nascent():
