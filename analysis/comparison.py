@@ -133,8 +133,14 @@ def _asks(study: Study, label: str) -> bool:
 
 
 def _own(label: str, kinds: Mapping[str, Any]) -> set[str]:
-    """Returns the labels of a method's controls; `kinds` are rows with method, model and parameters."""
+    """Returns the labels of a method's controls; `kinds` are rows with method, model and parameters.
+
+    A method that is shown the worst architectures is itself a control, and has none: to beat counting, which then
+    counts what is bad, is no merit.
+    """
     kind = kinds[label]
+    if json.loads(kind.method_parameters).get("archive") == "worst":
+        return set()
     control = _control(kind.method)
     found = {other: its for other, its in kinds.items() if its.method == control}
     equal = {other for other, its in found.items() if _alike(kind, its)}

@@ -52,7 +52,9 @@ def report(folder: Path) -> Path:
     transferred = transfer_report.sections(study)
     setup, described = _budgets(study), Section(tables=[_tasks(study)])
     asked = [language] if language else []
-    for section in (*compared, *asked, *cycles, *transferred.sections, claims, setup, described):
+    shown = [*compared, *asked, *cycles, *transferred.sections, claims, setup, described]
+    _remove_others(folder, shown)
+    for section in shown:
         study.tell_fitted(section)
         for table in section.tables:
             table.save(folder / "tables")
@@ -84,6 +86,18 @@ def report(folder: Path) -> Path:
     index = folder / "index.html"
     results.write(index, lambda file: file.write_text(page, encoding="utf-8"))
     return index
+
+
+def _remove_others(folder: Path, shown: Sequence[Section]) -> None:
+    """Removes the figures and tables of an earlier report that this one does not have."""
+    kept = {
+        "figures": {drawn.name for section in shown for drawn in section.exhibits},
+        "tables": {table.name for section in shown for table in section.tables},
+    }
+    for kind, names in kept.items():
+        for file in (folder / kind).glob("*"):
+            if file.suffix in (".svg", ".pdf", ".csv", ".tex") and file.stem not in names:
+                file.unlink()
 
 
 def _study(folder: Path, found: results.Results) -> Study:

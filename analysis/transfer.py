@@ -15,7 +15,7 @@ from analysis.sections import Study
 from bench import journal
 from surrogates.benchmark import Benchmark
 from surrogates.benchmarks import benchmarks
-from surrogates.subspace import Allowed, parse_options
+from surrogates.subspace import Allowed, everything, parse_options
 
 LABELS = ("run", "label", "benchmark", "task", "method", "method_parameters", "model", "seed")
 TOP = 0.001
@@ -32,8 +32,9 @@ class Transfers(NamedTuple):
         parts: One row a part of the space that a run searched in: `part` from 0, `evaluations` made before, the
             `allowed` options as text, `size`, `share` of the whole space, `mean` validation score, `density` (share of
             its architectures with a score that are of the top 0.1% by validation score), `best` (rank of its best
-            architecture in the space, 1 being the optimum), and whether it is the whole space because what was chosen
-            is `empty`: no architecture is made of those options.
+            architecture in the space, 1 being the optimum), `open` (share of the decisions that keep all options),
+            whether some are left out and all are `listed` first, and whether it is the whole space because what was
+            chosen is `empty`: no architecture is made of those options.
         principles: One row a change of principles in words: `part` that they choose, and their `text`.
         translations: One row an answer of a language model that names allowed options: `decisions`, and `unread`, for
             how many of them it could not be read.
@@ -88,7 +89,8 @@ def _notes(
         if name == "empty_subspace":
             empty = True
             continue
-        inside = benchmark.space.members(_allowed(benchmark, text))
+        allowed = _allowed(benchmark, text)
+        inside = benchmark.space.members(allowed)
         known = inside & ~np.isnan(validation)
         found = validation[known]
         row: dict[str, Any] = {"part": len(parts), "evaluations": sum(other < step for other in steps), "allowed": text}
@@ -99,6 +101,10 @@ def _notes(
         }
         best = float((validation > found.max()).sum() + 1) if found.size else np.nan
         row |= {"density": float(top[known].mean()) if found.size else np.nan, "best": best, "empty": empty}
+        whole = everything(benchmark.space)
+        row["open"] = float(np.mean([chosen == every for chosen, every in zip(allowed, whole, strict=True)]))
+        first = all(chosen == every[: len(chosen)] for chosen, every in zip(allowed, whole, strict=True))
+        row["listed"] = first and allowed != whole
         parts.append(row)
         empty = False
     return parts, words

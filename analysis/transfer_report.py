@@ -1,7 +1,9 @@
 """The part of a report that is about design principles and the parts of a space that they choose."""
 
 import difflib
+import json
 from collections.abc import Sequence
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +75,8 @@ def sections(study: Study) -> Transferred:
     searches = bool((reached["made"] > 1).any())
     verdicts = transfer_claims.judge(reached, study.rng) if searches else []
     searched = [_soon(reached, study), _ranks(reached, study)] if searches else []
-    parts = [*searched, _parts(found, study), _answers(found), _words(study), _claims(verdicts)]
+    asked = [_archives(found, study), _answers(found), _words(study)]
+    parts = [*searched, _parts(found, study), *asked, _claims(verdicts)]
     return Transferred([part for part in parts if part.tables], _diffs(found), verdicts)
 
 
@@ -134,8 +137,7 @@ def _ranks(reached: pd.DataFrame, study: Study) -> Section:
         "metric."
     )
     section.tables.append(Table("model_ranks", caption, frame))
-    labels = list(dict.fromkeys(reached["label"]))
-    if len(labels) <= SHOWN:
+    for name, labels in _shown(reached).items():
         panels = []
         for (benchmark, task), group in reached.groupby(["benchmark", "task"], sort=False):
             lines = {label: np.sort(group.loc[group["label"] == label, "rank"].to_numpy()) for label in labels}
@@ -144,13 +146,14 @@ def _ranks(reached: pd.DataFrame, study: Study) -> Section:
             told = "; ".join(f"{label}: median {np.median(r):.0f}" for label, r in lines.items())
             panels.append((Small(f"{benchmark} / {task}", "model rank", "share of runs", traces), f"{told}."))
         caption = "Share of runs that return an architecture of this model rank or a better one, logarithmic axes."
-        section.exhibits.append(_drawn("model_ranks", caption, panels, labels, study))
+        section.exhibits.append(_drawn(f"model_ranks{name}", caption, panels, labels, study))
     return section
 
 
 def _parts(found: Transfers, study: Study) -> Section:
     """Returns how good the parts are, compared with the whole space."""
     section = Section("Parts of the space")
+    words = found.principles if len(found.principles) else pd.DataFrame(columns=pd.Index(["run", "part", "text"]))
     rows = []
     for (label, benchmark, task, part), group in found.parts.groupby(
         ["label", "benchmark", "task", "part"], sort=False
@@ -158,20 +161,26 @@ def _parts(found: Transfers, study: Study) -> Section:
         row: dict[str, object] = {"method": label, "task": f"{benchmark} / {task}", "part": part, "runs": len(group)}
         for column in ("size", "share", "mean", "density", "best"):
             row |= _interval(column, group[column].astype(float), study.rng)
-        rows.append(row | {"empty": int(group["empty"].sum())})
+        row |= {"open": float(group["open"].mean()), "listed": int(group["listed"].sum())}
+        without = int((group["run"].map(words[words["part"] == part].set_index("run")["text"]) == "").sum())
+        asks = bool(group["model"].notna().any())
+        rows.append(row | {"without": without if asks else None, "empty": int(group["empty"].sum())})
     caption = (
         "The parts that the runs searched in, in their order: architectures, share of the whole space, mean validation "
         "score, density (share of the part's architectures with a score that are of the space's top 0.1%; the whole "
-        "space's is .001), and the rank of the part's best architecture in the space; empty: in how many runs the "
+        "space's is .001), and the rank of the part's best architecture in the space; open: mean share of decisions "
+        "that keep all options. In how many runs: listed, every decision allows just the first options of its "
+        "list, whatever they are; without, the language model gave no principles, so that all is allowed; empty, the "
         "chosen options make no architecture, so that the whole space was searched. Means with "
         f"{INTERVALS}. A method without chance, such as counted operations before they adapt, has the same part in all "
         "runs: that is one observation."
     )
-    section.tables.append(Table("parts", caption, pd.DataFrame(rows)))
-    labels = list(dict.fromkeys(found.parts["label"]))
-    if len(labels) <= SHOWN:
+    frame = pd.DataFrame(rows)
+    frame["without"] = frame["without"].astype("Int64")
+    section.tables.append(Table("parts", caption, frame))
+    for name, labels in _shown(found.parts).items():
         panels = []
-        first = found.parts[found.parts["part"] == 0]
+        first = found.parts[(found.parts["part"] == 0) & found.parts["label"].isin(labels)]
         for (benchmark, task), group in first.groupby(["benchmark", "task"], sort=False):
             table = benchmarks.get(str(benchmark))
             traces, told = [], []
@@ -188,8 +197,49 @@ def _parts(found: Transfers, study: Study) -> Section:
             "Share of the first part of each run that is among the best x of the whole space, by validation score: "
             "mean with 95% intervals over seeds (Student's t). The whole space itself would be the diagonal."
         )
-        section.exhibits.append(_drawn("concentration", caption, panels, labels, study))
+        section.exhibits.append(_drawn(f"concentration{name}", caption, panels, labels, study))
     return section
+
+
+def _shown(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """Returns which methods are drawn in one figure, by the end of its name: all, or those of one model if too many."""
+    labels = list(dict.fromkeys(runs["label"]))
+    if len(labels) <= SHOWN:
+        return {"": labels}
+    models = runs.drop_duplicates("label").set_index("label")["model"]
+    found = {f"_{model}": models.index[models == model].tolist() for model in models.dropna().unique()}
+    found["_without_model"] = models.index[models.isna()].tolist()
+    return {name: few for name, few in found.items() if 0 < len(few) <= SHOWN}
+
+
+def _archives(found: Transfers, study: Study) -> Section:
+    """Returns how often the first part is the same whichever end of the archive was shown."""
+    section = Section("Is the archive looked at?")
+    first = found.parts[found.parts["part"] == 0]
+    kinds = {label: _kind(group.iloc[0]) for label, group in first.groupby("label", sort=False)}
+    rows = []
+    for (best, kind), (worst, its) in permutations(kinds.items(), 2):
+        if kind.get("archive") == "best" and its == kind | {"archive": "worst"}:
+            one, two = (
+                first[first["label"] == label].set_index(["benchmark", "task", "seed"])["allowed"]
+                for label in (best, worst)
+            )
+            both = one.index.intersection(two.index)
+            same = (one[both] == two[both]).astype(float)
+            row: dict[str, object] = {"method": best, "compared with": worst, "pairs": len(same)}
+            rows.append(row | _interval("same", same.groupby("seed").mean(), study.rng))
+    caption = (
+        "Pairs of runs with one seed and task, one shown the best, the other the worst architectures of the archive; "
+        f"same: the share in which both choose the same first part, mean over seeds with {INTERVALS}. What chooses "
+        "the same part for both ends of the archive has not learned it from the archive."
+    )
+    if rows:
+        section.tables.append(Table("archives", caption, pd.DataFrame(rows)))
+    return section
+
+
+def _kind(run: pd.Series) -> dict[str, object]:
+    return json.loads(str(run["method_parameters"])) | {"method": run["method"], "model": str(run["model"])}
 
 
 def _drawn(name: str, caption: str, panels: Sequence[tuple[Small, str]], labels: list[str], study: Study) -> Exhibit:
@@ -227,15 +277,15 @@ def _words(study: Study) -> Section:
     asked = asked.assign(label=asked["run"].map(study.every.set_index("run")["label"]))
     rows = []
     for (label, template), group in asked.groupby(["label", "template"], sort=False):
-        failed = group["failure"].notna()
+        failed, empty = group["failure"].notna(), group["text"].str.strip() == ""
         row: dict[str, object] = {"method": label, "question": template, "answers": len(group)}
-        row |= {"runs": int(group["run"].nunique()), "failed": int(failed.sum())}
+        row |= {"runs": int(group["run"].nunique()), "cut": int((failed & ~empty).sum()), "empty": int(empty.sum())}
         rows.append(row | _interval("share", failed.astype(float).groupby(group["run"]).mean(), study.rng))
     caption = (
-        "Answers of the language model in words; failed: those that were cut at the limit of tokens or did not come. A "
-        "cut answer is used as far as it goes; without one, principles stay as they were, and without any principles "
-        "all of the space is allowed. Share of a run's answers: mean with "
-        f"{INTERVALS}."
+        "Answers of the language model in words; cut: those that were cut, mostly at the limit of tokens; empty: those "
+        "without a word. A cut answer is used as far as it goes; without one, principles stay as they were, and "
+        "without any principles all of the space is allowed. Share of a run's answers that failed either way: mean "
+        f"with {INTERVALS}."
     )
     if rows:
         section.tables.append(Table("principles_in_words", caption, pd.DataFrame(rows)))

@@ -104,7 +104,9 @@ def lapt(
 
     Zhou et al. 2025 (AAAI, arXiv:2408.11330), algorithms 1 and 2, with the settings of table 1 for NAS-Bench-201; for
     TransNAS-Bench-101: options = 3, first = 20, every = 10, selected = 15, population = 10, tournament = 5. The
-    released code departs from the paper: leak, strict, forget, and no project.
+    released code departs from the paper: leak, strict, forget, and no project. Two readings of the paper are ours: line
+    5 of algorithm 2 has the answer in place of the principles, which would forget what the source task taught; here it
+    is added to them. And B_n is what the last iteration found, not all iterations.
 
     Args:
         problem: Space and task.

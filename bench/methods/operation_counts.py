@@ -4,6 +4,7 @@ from collections.abc import Generator, Sequence
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from bench.effects import Answer, Effect, Search
@@ -14,7 +15,9 @@ from surrogates.subspace import Allowed
 
 
 class Counts:
-    """Allows the options that good architectures have most often; of equally frequent ones, the earlier.
+    """Allows the options that good architectures have most often.
+
+    Of equally frequent ones, those come first that were more frequent when it learned, and then the earlier.
 
     Args:
         space: The space.
@@ -22,12 +25,23 @@ class Counts:
     """
 
     text = ""
+    _learned: list[NDArray[np.intp]]
 
     def __init__(self, space: Space, options: int) -> None:
         self._space, self._options = space, options
 
     def learn(self, archs: Sequence[Arch]) -> Thinking:
         """Counts each option."""
+        self._count(archs)
+        self._learned = self._counts
+        yield from ()
+
+    def update(self, archs: Sequence[Arch]) -> Thinking:
+        """Counts each option anew."""
+        self._count(archs)
+        yield from ()
+
+    def _count(self, archs: Sequence[Arch]) -> None:
         columns = np.array(archs, dtype=int).reshape(-1, len(self._space.decisions)).T
         pairs = list(zip(self._space.decisions, columns, strict=True))
         self._counts = [np.bincount(column, minlength=len(decision.options)) for decision, column in pairs]
@@ -36,9 +50,6 @@ class Counts:
             f"{d.name}: {', '.join(f'{option} {count}' for option, count in zip(d.options, counts, strict=True))}"
             for d, counts in zip(self._space.decisions, self._counts, strict=True)
         )
-        yield from ()
-
-    update = learn
 
     def explore(self) -> Thinking:
         """Allows each decision one option more."""
@@ -49,14 +60,14 @@ class Counts:
         """Returns the most frequent options, and one more for each `explore` since they were counted."""
         yield from ()
         allowed = []
-        for counts in self._counts:
-            order = np.argsort(-counts, kind="stable")
+        for counts, learned in zip(self._counts, self._learned, strict=True):
+            order = np.lexsort((-learned, -counts))
             seen = min(self._options, np.count_nonzero(counts))
             allowed.append(tuple(sorted(order[: max(seen, 1) + self._more].tolist())))
         return tuple(allowed)
 
 
-@method("operation_counts", version="2", control="random_subspace")
+@method("operation_counts", version="3", control="random_subspace")
 def operation_counts(
     problem: Problem, rng: np.random.Generator, *, source: str = "", archive: Literal["best", "worst"] = "best",
     samples: PositiveInt = 50, options: PositiveInt = 2, first: PositiveInt = 10, every: PositiveInt = 5,

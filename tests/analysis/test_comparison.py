@@ -25,6 +25,7 @@ def own(method, **others):
         (kind("lapt", "smollm2", source="s"), kind("operation_counts", source="s"), True),
         (kind("lapt", "smollm2", source="s"), kind("operation_counts", source="t"), False),
         (kind("lapt", "smollm2", source="s"), kind("operation_counts", source="s", archive="worst"), False),
+        (kind("lapt", source="s", archive="worst"), kind("operation_counts", source="s", archive="worst"), False),
         (kind("lapt", "smollm2", source="s", strict=True), kind("operation_counts", source="s"), True),
         (kind("lapt", "smollm2", source="s", leak=True), kind("operation_counts", source="s"), False),
         (kind("lapt", "smollm2", source="s", leak=True), kind("operation_counts", source="s", leak=True), True),

@@ -202,6 +202,16 @@ def test_a_folder_without_a_journal_is_named_and_nothing_is_written(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+def test_files_of_an_earlier_report_do_not_stay(analog_study):
+    for kind, old in (("tables", "gone.csv"), ("figures", "gone.svg"), ("tables", "mine.txt")):
+        (analog_study / kind).mkdir(exist_ok=True)
+        (analog_study / kind / old).write_text("old")
+    report(analog_study)
+    assert not list(analog_study.glob("*/gone.*"))
+    assert (analog_study / "tables" / "mine.txt").is_file()
+    assert len(list(analog_study.glob("tables/*.csv"))) > 1
+
+
 def test_a_manifest_of_any_shape_is_shown(analog_study):
     manifest = {"study": "x", "sessions": [{"gpus": [], "memory_gb": None, "<i>": {"deep": [1, {"er": True}]}}], "n": 3}
     (analog_study / "manifest.json").write_text(json.dumps(manifest))

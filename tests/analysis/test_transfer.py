@@ -125,13 +125,45 @@ def test_unreadable_lines_of_translations_are_counted(measured):
 
 def test_answers_in_words_that_were_cut_are_counted(study):
     (row,) = transfer_report._words(study).tables[0].frame.to_dict("records")
-    assert (row["question"], row["answers"], row["runs"], row["failed"], row["share"]) == (
+    assert (row["question"], row["answers"], row["runs"], row["cut"], row["empty"]) == (
         "lapt_patterns",
         2,
         1,
         1,
-        0.5,
+        0,
     )
+    assert row["share"] == 0.5
+
+
+def test_parts_that_follow_the_list_or_leave_all_open_are_told(measured):
+    (made_up,) = measured.parts[measured.parts["method"] == "lapt"].to_dict("records")
+    few = np.mean([len(decision.options) <= 3 for decision in GRAPH.space.decisions])
+    assert (made_up["listed"], made_up["open"]) == (True, few)
+    for part in measured.parts[measured.parts["method"] == "operation_counts"].to_dict("records"):
+        allowed = parse_options(GRAPH.space, part["allowed"])
+        sizes = [len(decision.options) for decision in GRAPH.space.decisions]
+        assert part["open"] == np.mean([len(chosen or ()) == n for chosen, n in zip(allowed, sizes, strict=True)])
+        assert not (part["open"] == 1 and part["listed"])
+
+
+def test_parts_that_are_the_same_for_both_ends_of_the_archive_are_told(measured, study):
+    first = measured.parts[(measured.parts["part"] == 0) & (measured.parts["method"] == "random_subspace")]
+    best, worst = (json.dumps({"archive": end}) for end in ("best", "worst"))
+    blind = [first.assign(label=kind, method_parameters=kind) for kind in (best, worst)]
+    (table,) = transfer_report._archives(measured._replace(parts=pd.concat(blind)), study).tables
+    assert table.frame[["method", "compared with", "pairs", "same"]].to_numpy().tolist() == [
+        [best, worst, len(TASKS) * SEEDS, 1.0]
+    ]
+    blind[1] = blind[1].assign(allowed="other")
+    (table,) = transfer_report._archives(measured._replace(parts=pd.concat(blind)), study).tables
+    assert table.frame["same"].tolist() == [0.0]
+
+
+def test_figures_of_many_methods_are_drawn_model_by_model():
+    labels = [f"m{i}" for i in range(12)]
+    runs = pd.DataFrame({"label": labels, "model": ["a"] * 5 + ["b"] * 3 + [None] * 4})
+    assert transfer_report._shown(runs.head(8)) == {"": labels[:8]}
+    assert transfer_report._shown(runs) == {"_a": labels[:5], "_b": labels[5:8], "_without_model": labels[8:]}
 
 
 def test_a_study_of_one_evaluation_says_nothing_of_searching(study):

@@ -5,10 +5,11 @@ import pytest
 
 from bench.effects import Archive, Ask, Evaluate, Note
 from bench.llm.prompts import render
+from bench.methods import methods
 from surrogates.benchmarks import benchmarks
 from surrogates.errors import InputError
 from surrogates.spaces.nas_bench_201 import OPERATIONS
-from surrogates.subspace import everything, format_options, parse_options
+from surrogates.subspace import everything, format_options, options_grammar, parse_options
 
 CELLS = benchmarks.get("nas-bench-201")
 SPACE = CELLS.space
@@ -105,14 +106,34 @@ def test_the_steps_are_those_of_the_paper(play):
 def test_each_step_is_told_what_came_before(play):
     played = play(11)
     said = dict(zip(templates(played), prompts(played), strict=False))
-    best = SPACE.enumerate()[np.argmax(CELLS.scores(SOURCE, "validation"))].tolist()
-    listed = f"[{', '.join(OPERATIONS[op] for op in best)}]"
-    assert listed in said["lapt_patterns"]
+    order = np.argsort(-CELLS.scores(SOURCE, "validation"), kind="stable")
+    first, second = (f"[{', '.join(OPERATIONS[op] for op in SPACE.enumerate()[row])}]" for row in order[:2])
+    assert 0 < said["lapt_patterns"].index(first) < said["lapt_patterns"].index(second)
+    assert SPACE.code.strip() in said["lapt_patterns"]  # the class that builds an architecture
     assert "lapt_patterns 0" in said["lapt_principles"]
     assert "lapt_principles 0" in said["lapt_update"]
     translations = [p for t, p in zip(templates(played), prompts(played), strict=True) if t == "lapt_translate"]
     assert "lapt_principles 0" in translations[0]
     assert "lapt_update 0" in translations[1]
+
+
+@pytest.mark.parametrize("options", [2, 3])
+def test_a_translation_is_bound_to_the_options_that_are_there(options, play):
+    asked = [e for e in play(11, options=options).effects if isinstance(e, Ask)]
+    for effect in asked:
+        translates = effect.prompts[0].template == "lapt_translate"
+        assert effect.constraint == (options_grammar(SPACE, options) if translates else None)
+        if translates:
+            prompt = effect.prompts[0]
+            assert f"at least one and at most {options}." in render(prompt.template, prompt.values)[0]
+
+
+def test_the_settings_are_those_of_the_papers_table_1_for_nas_bench_201():
+    published = {
+        "samples": 50, "options": 2, "first": 10, "every": 5, "selected": 5, "population": 5, "tournament": 2,
+    }  # fmt: skip
+    for name in ("lapt", "operation_counts"):
+        assert published.items() <= methods.get(name).parameters.items()
 
 
 def test_an_iteration_that_finds_something_better_updates_and_one_that_does_not_explores(play):

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from bench.effects import Note
+from bench.methods.operation_counts import Counts
 from surrogates.benchmarks import benchmarks
 from surrogates.subspace import parse_options
 
@@ -96,6 +97,20 @@ def test_operations_are_counted_again_after_success_and_one_more_is_allowed_afte
                 grown = [len(new) - len(old) for new, old in zip(part, previous, strict=True)]
                 assert grown == [1] * 6
             previous = part
+
+
+def test_of_operations_that_were_not_found_the_one_that_was_learned_is_explored_first():
+    """Learned: operation 3 thrice, 2 twice, 1 once, 0 and 4 never; found for the new task: 4 alone."""
+    counts = Counts(CELLS.space, 2)
+    list(counts.learn([(op,) * 6 for op in (3, 3, 3, 2, 2, 1)]))
+    list(counts.update([(4,) * 6]))
+    wanted = [(4,), (3, 4), (2, 3, 4), (1, 2, 3, 4), (0, 1, 2, 3, 4)]
+    for allowed in wanted:
+        translating = counts.translate()
+        with pytest.raises(StopIteration) as ended:
+            next(translating)
+        assert ended.value.value == (allowed,) * 6
+        list(counts.explore())
 
 
 def test_a_random_part_has_as_many_options_of_each_decision_and_stays(drive):
