@@ -139,9 +139,9 @@ def outcomes(study: Study) -> pd.DataFrame:
         One row a run, with the columns of `LABELS`: `status`, whether it is done or under way; `made`, its evaluations;
         `top`, the first evaluation among the top 0.1% by validation score (NaN: none was); `archs`, the measure of the
         paper's table 2: the first evaluation with the optimum of the space, else `top`, else `made`; `accuracy`, the
-        reported score of what the run would have returned then; `rank`, that of the architecture which it returns in
-        the end, among the reported scores of the whole space, 1 being the best, and infinite for a run that returns
-        none.
+        reported score of what the run would have returned then; `score`, that of the architecture which it returns in
+        the end; `rank`, that score's among the reported scores of the whole space, 1 being the best, and infinite for a
+        run that returns none.
     """
     rows = []
     runs = study.runs.set_index("run")
@@ -156,7 +156,7 @@ def outcomes(study: Study) -> pd.DataFrame:
         rows.append(
             {"run": run, **{name: told[name] for name in (*LABELS[1:], "status")}}
             | {"made": len(made), "top": top[0] + 1 if top.size else np.nan, "archs": archs}
-            | {"accuracy": float(reported[archs - 1])}
+            | {"accuracy": float(reported[archs - 1]), "score": float(reported[-1])}
             | {"rank": np.inf if np.isnan(reported[-1]) else float((every > reported[-1]).sum() + 1)}
         )
     return pd.DataFrame(rows)
