@@ -38,7 +38,9 @@ from scipy import stats
 from theory.claim import Assumption, Claim, Evidence, Level, Verdict
 from theory.families import Floats, log_likelihood
 from theory.trend import (
+    ROUNDING,
     SEEDS_AT_MOST,
+    SIGN_TEST,
     Means,
     equivalence,
     means,
@@ -385,6 +387,8 @@ def _interval(values: Floats) -> tuple[float, float] | None:
 def _needed(found: Means, excess: Floats | None, margin: float, level: float) -> int | None:
     """Returns the seeds with power .8 for the fall as measured, and for the equivalence, if it is tested."""
     n = len(excess) if excess is not None else int(found.n[0])
+    if found.sd[0] <= ROUNDING and n < SIGN_TEST:
+        return SIGN_TEST
     wanted: list[int | None] = []
     if found.sd[0] > 0 and found.mean[0] != 0:
         fall, sd = abs(float(found.mean[0])), float(found.sd[0])
