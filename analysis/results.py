@@ -292,7 +292,9 @@ def _cumulative_seconds(evaluations: pd.DataFrame) -> pd.Series:
     timed = pd.Series(False, index=evaluations.index)
     for name, rows in evaluations.groupby("benchmark"):
         tasks = benchmarks.get(str(name)).tasks
-        timed[rows.index] = rows["task"].map({name: task.seconds for name, task in tasks.items()}).fillna(False)
+        # The user's own table may have lost a task since.
+        known = {task for task in tasks if tasks[task].seconds}
+        timed[rows.index] = rows["task"].isin(known)
     spent = evaluations["seconds"].fillna(0).groupby(evaluations["id"]).cumsum()
     return spent.where(timed)
 

@@ -1,4 +1,5 @@
 import os
+import sqlite3
 
 import numpy as np
 import pandas as pd
@@ -6,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis import results
+from analysis.report import report
 from bench.driver import Driver
 from bench.executors import Inline
 from bench.journal import Journal
@@ -201,3 +203,14 @@ def test_a_file_that_cannot_be_written_leaves_nothing(small_study, tmp_path):
 def test_a_damaged_manifest_says_nothing(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     assert results.manifest(tmp_path) == {}
+
+
+def test_a_task_that_a_table_has_lost_since_is_no_crash(small_study, tmp_path):
+    with sqlite3.connect(small_study / "journal.sqlite") as db, sqlite3.connect(tmp_path / "journal.sqlite") as copy:
+        db.backup(copy)
+        copy.execute("UPDATE runs SET config = replace(config, '\"cora\"', '\"gone\"')")
+    for connection in (db, copy):
+        connection.close()
+    assert "gone" in set(results.read(tmp_path / "journal.sqlite").trajectories["task"])
+    with pytest.raises(InputError, match="gone"):
+        report(tmp_path)
