@@ -37,10 +37,10 @@ By = Annotated[
     typer.Option(metavar="COL,COL", help="Columns whose values are tested apart; by default model and task."),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="Values are of the whole space, without sampling.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")]
+
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended."""
-
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core.")]
 
 
 class ExecutorName(StrEnum):

@@ -47,14 +47,13 @@ def write(path: Path, study: Study, runs: Sequence[Run], command: Sequence[str] 
     Raises:
         InputError: It cannot be written.
     """
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = {"methods": {}, "benchmarks": {}, "models": {}, "sessions": []}
     if path.is_file():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            known = {name: dict(found.get(name, {})) for name in ("methods", "benchmarks", "models")}
-            known["sessions"] = list(found["sessions"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            known = {}  # a damaged manifest says nothing that the journal does not hold; it is written anew
+            known = {name: type(none)(found.get(name, none)) for name, none in known.items()}
+        except (ValueError, TypeError, AttributeError):
+            pass  # a damaged manifest says nothing that the journal does not hold; it is written anew
     used = {run.benchmark.name: run.benchmark for run in runs}
     benchmarks = {b.name: {"version": b.version, "kind": b.kind, "data": b.checksum} for b in used.values()}
     models = {run.model.name: run.model.model_dump(mode="json") for run in runs if run.model}
@@ -62,10 +61,10 @@ def write(path: Path, study: Study, runs: Sequence[Run], command: Sequence[str] 
     manifest = {
         "study": study.name,
         "title": study.title,
-        "methods": known.get("methods", {}) | {run.method.name: run.method.version for run in runs},
-        "benchmarks": known.get("benchmarks", {}) | benchmarks,
-        "models": known.get("models", {}) | models,
-        "sessions": [*known.get("sessions", []), session(command) | asked],
+        "methods": known["methods"] | {run.method.name: run.method.version for run in runs},
+        "benchmarks": known["benchmarks"] | benchmarks,
+        "models": known["models"] | models,
+        "sessions": [*known["sessions"], session(command) | asked],
     }
     temporary = path.with_suffix(".tmp")
     try:

@@ -45,17 +45,15 @@ from theory.families import Categorical, Floats, Parameters
 from theory.geometric_fit import GeometricFit, fit_geometric
 from theory.proportion import proportion_interval
 from theory.trend import (
-    ROUNDING,
     SIGN_TEST,
-    Means,
     first_to_last,
     holm,
     joint_below,
+    largest_change,
     lowest_if_flat,
     means,
-    needed_seeds,
-    power_of_decrease,
     read_series,
+    seeds_to_exclude,
 )
 from theory.worlds import Cycles, run
 
@@ -122,11 +120,10 @@ def same_start(sample: Masses) -> Evidence:
 
 def fixed_threshold(sample: Masses) -> Evidence:
     """Returns evidence on whether τ, and so E, is the same at all cycles of a seed."""
-    if sample.thresholds is None or np.isnan(sample.thresholds).all():
+    change = largest_change(sample.thresholds)
+    if change is None:
         return Evidence("fixed threshold", True, f"not recorded; it is taken to be fixed, n = {len(sample.mass)}")
-    tau = sample.thresholds[~np.isnan(sample.thresholds).all(axis=1)]
-    spread = float(np.nanmax(np.nanmax(tau, axis=1) - np.nanmin(tau, axis=1)))
-    return Evidence("fixed threshold", spread <= TOLERANCE, f"τ changes by up to {spread:.3g} (bound {TOLERANCE})")
+    return Evidence("fixed threshold", change <= TOLERANCE, f"τ changes by up to {change:.3g} (bound {TOLERANCE})")
 
 
 CLAIM = Claim(
@@ -276,7 +273,7 @@ def test(
     elif sizes is None or ((found.n >= 2).any() and bool((found.lower()[found.n >= 2] > -margin).all())):
         level = "confirmed"
     else:
-        level, needed = "undecided", _needed(found, margin)
+        level, needed = "undecided", seeds_to_exclude(found, margin, LEVEL, SIGN_TEST)
 
     worst = int(np.nanargmin(np.where(found.n >= min(int(found.n.max()), 2), found.mean, np.nan)))
     result = EliteMass(
@@ -435,18 +432,6 @@ def _rose(mass: Floats, sizes: Floats | None, level: float) -> bool:
     end = int(np.flatnonzero(~np.isnan(counts))[-1])
     elite, last = counts[0] + counts[end], sizes[0, end]
     return bool(stats.hypergeom.sf(counts[end] - 1, last + sizes[0, 0], elite, last) <= LEVEL)
-
-
-def _needed(found: Means, margin: float) -> int | None:
-    tested = found.n >= 2
-    if not tested.any():
-        return SIGN_TEST
-    sd, n = float(found.sd[tested].max()), int(found.n[tested].min())
-    if sd <= ROUNDING:
-        return max(n + 1, SIGN_TEST)
-    # Each of the cycles must pass; the chances to fail add up to .2 at most.
-    wanted = 1 - 0.2 / tested.sum()
-    return needed_seeds(lambda m: power_of_decrease(margin, sd, m, LEVEL), wanted, at_least=max(n, SIGN_TEST))
 
 
 def _explanation(found: EliteMass, failed: list[str], margin: float) -> str:

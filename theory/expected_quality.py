@@ -35,17 +35,16 @@ from theory.progress_certificate import Certificate
 from theory.progress_certificate import predict as certificate
 from theory.proportion import proportion_interval
 from theory.trend import (
-    ROUNDING,
-    SIGN_TEST,
     Means,
     first_to_last,
     holm,
     isotonic_test,
+    largest_change,
     lowest_if_flat,
     means,
-    needed_seeds,
     power_of_decrease,
     read_series,
+    seeds_to_exclude,
     steps,
     trend_within,
 )
@@ -101,12 +100,11 @@ def raw_series(sample: Series) -> Evidence:
 
 def fixed_threshold(sample: Series) -> Evidence:
     """Returns evidence on whether τ is the same at all cycles of a seed."""
-    if sample.thresholds is None or np.isnan(sample.thresholds).all():
-        return Evidence("fixed threshold", True, f"not recorded; it is taken to be fixed, n = {len(sample.values)}")
-    tau = sample.thresholds[~np.isnan(sample.thresholds).all(axis=1)]
-    spread = float(np.nanmax(np.nanmax(tau, axis=1) - np.nanmin(tau, axis=1)))
+    change, n = largest_change(sample.thresholds), len(sample.values)
+    if change is None:
+        return Evidence("fixed threshold", True, f"not recorded; it is taken to be fixed, n = {n}")
     return Evidence(
-        "fixed threshold", spread <= TOLERANCE, f"τ changes by up to {spread:.3g} (bound {TOLERANCE}), n = {len(tau)}"
+        "fixed threshold", change <= TOLERANCE, f"τ changes by up to {change:.3g} (bound {TOLERANCE}), n = {n}"
     )
 
 
@@ -278,7 +276,7 @@ def test(
     elif (lower[tested] > -margin).all():
         level = "confirmed"
     else:
-        level, needed = "undecided", _needed(found, margin)
+        level, needed = "undecided", seeds_to_exclude(found, margin, LEVEL)
 
     worst = int(np.nanargmin(np.where(tested if several else found.n > 0, found.mean, np.nan)))
     complete = several and not np.isnan(x).any()
@@ -331,16 +329,6 @@ def _rose(change: Means, level: float) -> bool:
     if change.n[0] >= 2:
         return bool(change.above()[0] <= level)
     return bool(change.mean[0] > TOLERANCE)
-
-
-def _needed(found: Means, margin: float) -> int | None:
-    tested = found.n >= 2
-    sd, n = float(found.sd[tested].max()), int(found.n[tested].min())
-    if sd <= ROUNDING:
-        return max(n + 1, SIGN_TEST)
-    # Each of the steps must pass; the chances to fail add up to .2 at most.
-    wanted = 1 - 0.2 / tested.sum()
-    return needed_seeds(lambda m: power_of_decrease(margin, sd, m, LEVEL), wanted, at_least=n)
 
 
 def _explanation(found: ExpectedQuality, failed: list[str], margin: float) -> str:

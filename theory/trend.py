@@ -271,6 +271,34 @@ def needed_seeds(power: Callable[[int], float], wanted: float = 0.8, at_least: i
     return high
 
 
+def seeds_to_exclude(found: Means, margin: float, alpha: float, at_least: int = 2) -> int | None:
+    """Returns the seeds with which every mean's lower bound is above -margin with power .8, if all means are 0.
+
+    Args:
+        found: The means, of which those of 2 seeds or more are tested; with none, `at_least` are needed.
+        margin: Smallest fall that matters, > 0.
+        alpha: Level of each bound.
+        at_least: Number of seeds to begin with, if there are fewer.
+    """
+    tested = found.n >= 2
+    if not tested.any():
+        return at_least
+    sd, n = float(found.sd[tested].max()), int(found.n[tested].min())
+    if sd <= ROUNDING:
+        return max(n + 1, SIGN_TEST)
+    # Each of the means must pass; the chances to fail add up to .2 at most.
+    wanted = 1 - 0.2 / tested.sum()
+    return needed_seeds(lambda m: power_of_decrease(margin, sd, m, alpha), wanted, at_least=max(n, at_least))
+
+
+def largest_change(series: Floats | None) -> float | None:
+    """Returns by how much known values of a seed differ at most, shape (seeds, cycles); None: none is known."""
+    if series is None or np.isnan(series).all():
+        return None
+    known = series[~np.isnan(series).all(axis=1)]
+    return float(np.nanmax(np.nanmax(known, axis=1) - np.nanmin(known, axis=1)))
+
+
 @dataclass(frozen=True)
 class Trend:
     """A trend over cycles.
