@@ -99,7 +99,7 @@ class Run:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, strict=True)
 
 
 Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]

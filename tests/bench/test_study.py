@@ -86,6 +86,7 @@ def test_a_method_that_tunes_needs_a_space_that_can_be_listed(study, monkeypatch
         ("evaluations = 10", "evaluation = 10", "did you mean 'evaluations'"),
         ("evaluations = 10", "evaluations = -10", r"grid\[0\]\.budget\.evaluations.*greater than 0.*-10"),
         ("seeds = 3", "seeds = 0", r"grid\[0\]\.seeds"),
+        ("seeds = 3", "seeds = '3'", r"grid\[0\]\.seeds: .*valid integer; it is '3'"),
         ("seeds = 3", "seeds = 100000000000", r"grid\[0\]\.seeds.*100000"),
         ("evaluations = 10", "wall_seconds = inf", r"grid\[0\]\.budget\.wall_seconds.*finite"),
         ('["cora", "arxiv"]', "[]", r"grid\[0\]\.benchmarks\.nas-bench-graph.*at least 1 item"),
