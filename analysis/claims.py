@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.measurements import Floats, Measurements
+from analysis.measurements import Floats, Measurements, told
 from surrogates.errors import InputError
 from theory import (
     cross_entropy_update,
@@ -119,18 +119,17 @@ def finite(value: Any) -> Any:
 def _cross_entropy_update(
     part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
 ) -> Found:
-    least = part.series("least") if part.has("least") else None
-    before, after = part.series("before"), part.series("after", infinite=np.inf)
+    least = part.series("least", low=0) if part.has("least") else None
+    before, after = part.series("before", low=0), part.series("after", infinite=np.inf, low=0)
     return [({}, cross_entropy_update.test_table(before, after, least, tests=len(parts)))]
 
 
 def _expected_quality(
     part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
 ) -> Found:
-    others = [series for other in parts if other is not part if (series := other.series("quality")).shape[1] > 1]
-    found = expected_quality.test(
-        part.series("quality"), rng, exact, thresholds=_thresholds(part), others=others, tests=len(parts)
-    )
+    own, *others = (p.series("quality", low=0, high=1) for p in (part, *(p for p in parts if p is not part)))
+    others = [series for series in others if series.shape[1] > 1]
+    found = expected_quality.test(own, rng, exact, thresholds=_thresholds(part), others=others, tests=len(parts))
     return [({}, found)]
 
 
@@ -151,16 +150,27 @@ def _counts(part: Measurements, exact: bool) -> tuple[Floats, Floats | None]:
     """Returns the elites of each seed and cycle, and the number of candidates; or exact masses, and None.
 
     Raises:
-        InputError: The first cycle is not 0, that of the generator before tuning.
+        InputError: A seed's first cycle is not 0, that of the generator before tuning; or more elites than candidates.
     """
     if (first := part.numbers("cycle").min()) != 0:
         raise InputError(
             f"{part.place}: column 'cycle' must begin with 0, the generator before tuning; it begins with {first:g}"
         )
+    if part.has("seed"):
+        begun = part.rows.loc[(part.rows["cycle"] == 0) & part.rows["elite"].notna(), "seed"]
+        if lacking := [seed for seed in part.rows["seed"].unique().tolist() if seed not in set(begun)]:
+            raise InputError(f"{part.place}: seed {lacking[0]!r} lacks cycle 0, the generator before tuning")
     if exact:
-        return part.series("elite"), None
+        return part.series("elite", low=0, high=1), None
     if part.has("candidates"):
-        return part.series("elite", "sum"), part.series("candidates", "sum")
+        elites, candidates = part.series("elite", "sum", low=0), part.series("candidates", "sum", low=1)
+        beyond = part.rows["elite"] > part.rows["candidates"]
+        if beyond.any():
+            row = int(beyond.to_numpy().argmax())
+            raise InputError(
+                f"{part.place}: column 'elite' must be at most 'candidates'; {told(part.rows['elite'], row)}"
+            )
+        return elites, candidates
     part.flags("elite")
     return part.series("elite", "sum"), part.series("elite", "count")
 
@@ -188,7 +198,7 @@ def _delta_validity(part: Measurements, parts: Sequence[Measurements], rng: np.r
 
 def _novelty_filter(part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool) -> Found:
     on = pd.Series(part.flags("filter"), index=part.rows.index)
-    runs = part.series("entropy", rows=on), part.series("entropy", rows=~on)
+    runs = part.series("entropy", rows=on, low=0), part.series("entropy", rows=~on, low=0)
     # Up to the last cycle that both runs of some seed have, so that a longer run does no harm.
     both = ~np.isnan(runs).any(axis=0)
     last = int(np.flatnonzero(both.any(axis=0))[-1]) + 1 if both.any() else runs[0].shape[1]

@@ -14,6 +14,9 @@ Floats = NDArray[np.float64]
 
 CYCLES_AT_MOST = 100_000
 
+ROUNDING = 1e-9
+"""How far rounding may carry a number out of its range."""
+
 BY = ("model", "task")
 """Columns by which a table is split, where it has them."""
 
@@ -62,13 +65,17 @@ def check_labels(frame: pd.DataFrame, columns: Iterable[str], where: str) -> Non
             raise InputError(f"{where}: column {column!r} {what} in row {row + 1}; each row must have its {column}")
 
 
-def numbers(column: pd.Series, where: str, infinite: float = np.nan) -> pd.Series:
+def numbers(
+    column: pd.Series, where: str, infinite: float = np.nan, low: float = -np.inf, high: float = np.inf
+) -> pd.Series:
     """Returns a column as floats, NaN where it is empty.
 
     Args:
         column: The column.
         where: Its table, for errors.
         infinite: Which infinity it may hold, if any.
+        low: The smallest finite number that it may hold.
+        high: The largest.
 
     Raises:
         InputError: It holds something else, or other infinite numbers; the message names the row.
@@ -87,6 +94,11 @@ def numbers(column: pd.Series, where: str, infinite: float = np.nan) -> pd.Serie
         raise InputError(
             f"{where}: column {column.name!r} must hold finite numbers, {told(column, row)}; leave unknown ones empty"
         )
+    outside = values.notna() & (values != infinite) & ~values.between(low - ROUNDING, high + ROUNDING)
+    if outside.any():
+        row = int(outside.to_numpy().argmax())
+        limits = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f"at least {low:g}"
+        raise InputError(f"{where}: column {column.name!r} must be {limits}; {told(column, row)}")
     return values
 
 
@@ -163,9 +175,9 @@ class Measurements:
         """Returns whether there is such a column."""
         return column in self.rows.columns
 
-    def numbers(self, column: str, infinite: float = np.nan) -> Floats:
+    def numbers(self, column: str, infinite: float = np.nan, low: float = -np.inf, high: float = np.inf) -> Floats:
         """Returns a column as floats, NaN where it is empty; `numbers` tells the arguments and errors."""
-        return numbers(self.rows[column], self.place, infinite).to_numpy()
+        return numbers(self.rows[column], self.place, infinite, low, high).to_numpy()
 
     def flags(self, column: str) -> NDArray[np.bool_]:
         """Returns a column of yes and no.
@@ -183,8 +195,9 @@ class Measurements:
         return values.to_numpy() == 1
 
     def series(
-        self, column: str, how: str = "mean", rows: "pd.Series | None" = None, infinite: float = np.nan
-    ) -> Floats:
+        self, column: str, how: str = "mean", rows: "pd.Series | None" = None, infinite: float = np.nan,
+        low: float = -np.inf, high: float = np.inf,
+    ) -> Floats:  # fmt: skip
         """Returns a column by seed and cycle, shape (seeds, cycles), NaN where there is none.
 
         Seeds are in the order of their first row; without a column "seed" all rows are of one. Several rows of a seed
@@ -195,9 +208,11 @@ class Measurements:
             how: "mean", "sum" or "count" of several rows.
             rows: Which rows; None: all.
             infinite: Which infinity the column may hold, if any.
+            low: The smallest finite number that the column may hold.
+            high: The largest.
 
         Raises:
-            InputError: Cycles that are not whole numbers, or a column that holds no numbers.
+            InputError: Cycles that are not whole numbers, or a column that holds something else.
         """
         cycles = numbers(self.rows["cycle"], self.place)
         bad = cycles.isna() | (cycles % 1 != 0)
@@ -209,8 +224,9 @@ class Measurements:
                 f"{self.place}: column 'cycle' goes from {cycles.min():g} to {cycles.max():g}; expected fewer than "
                 f"{CYCLES_AT_MOST:,} cycles"
             )
+        values = self.numbers(column, infinite, low, high)
         seeds = self.rows["seed"] if self.has("seed") else pd.Series(0, index=self.rows.index)
-        frame = pd.DataFrame({"seed": seeds, "cycle": cycles.astype(int), "value": self.numbers(column, infinite)})
+        frame = pd.DataFrame({"seed": seeds, "cycle": cycles.astype(int), "value": values})
         span = range(int(frame["cycle"].min()), int(frame["cycle"].max()) + 1)
         order = frame["seed"].drop_duplicates()
         if rows is not None:
