@@ -38,13 +38,14 @@ def report(folder: Path) -> Path:
         The page.
 
     Raises:
-        InputError: There is no journal, it is damaged, or the folder cannot be written.
+        InputError: There is no journal, it is damaged, the scores of a whole space are unknown or have changed, or the
+            folder cannot be written.
     """
     found = results.read(folder / results.JOURNAL)
     made = results.manifest(folder)
     name = str(made.get("study") or folder.absolute().name)
-    results.write_parquet(found.trajectories, name, folder / "results.parquet")
     study = _study(folder, found)
+    results.write_parquet(found.trajectories, name, folder / "results.parquet")
     compared, headlines = comparison.compare(study)
     language = _language(study) if len(study.completions) else None
     claims, verdicts = _claims(study)
@@ -102,7 +103,7 @@ def _remove_others(folder: Path, shown: Sequence[Section]) -> None:
 
 def _study(folder: Path, found: results.Results) -> Study:
     every = found.runs[~found.runs["superseded"]]
-    _refuse_other_data(every, folder)
+    _refuse_unknown_scores(every, folder)
     every = every.assign(label=trajectories.labels(every))
     runs = _compared(every)
     chosen = found.trajectories[found.trajectories["run"].isin(runs["run"])]
@@ -112,10 +113,15 @@ def _study(folder: Path, found: results.Results) -> Study:
     return Study(folder, every, runs, trajectories.incumbents(chosen), completions, look, rng)
 
 
-def _refuse_other_data(every: pd.DataFrame, folder: Path) -> None:
+def _refuse_unknown_scores(every: pd.DataFrame, folder: Path) -> None:
     """Regret needs the scores of the whole space: those that the runs were answered from."""
     for name, data in every[["benchmark", "data"]].drop_duplicates().itertuples(index=False):
         now = benchmarks.get(str(name))
+        if not now.space.enumerable:
+            raise InputError(
+                f"{folder}: there is no report of runs on {name}: its space cannot be listed, so the optimum that "
+                f"regret is measured from is unknown; nascent export {folder} --parquet FILE writes the trajectories"
+            )
         if data != now.checksum:
             raise InputError(
                 f"{folder}: runs on {name} were answered from other data (SHA-256 {str(data)[:12]}) than {name} has "

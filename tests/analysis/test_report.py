@@ -11,9 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.report import report
+from bench.budget import Budget
 from bench.driver import Driver
 from bench.executors import Inline
 from bench.journal import Journal
+from bench.methods import methods
+from bench.study import Run
 from surrogates.benchmarks import benchmarks
 from surrogates.errors import InputError
 
@@ -174,6 +177,17 @@ def test_an_unfinished_study_is_reported_and_says_so(classical_study, tmp_path):
     assert "0 of 12 runs done" in words
     assert "This study is not finished" in words
     assert "There is no manifest" in words
+
+
+def test_a_benchmark_without_a_known_optimum_has_no_report(tmp_path):
+    method = methods.get("random_search")
+    run = Run(method, method.complete({}), benchmarks.get("darts-zero-cost"), "16px", 0, Budget(evaluations=2))
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.register([(run.key, run.config)])
+    journal.close()
+    with pytest.raises(InputError, match=rf"{tmp_path}.*darts-zero-cost.*nascent export"):
+        report(tmp_path)
+    assert not (tmp_path / "results.parquet").exists()
 
 
 def test_a_study_that_has_not_begun_is_reported(classical_study, tmp_path):
