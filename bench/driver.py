@@ -17,7 +17,7 @@ from bench.active_run import ActiveRun, Answered, Question, text_of
 from bench.effects import Answer, Archive, Ask, Completion, Effect, Evaluate, Evaluation, Note, Tune
 from bench.executors import Executor
 from bench.journal import CompletionRow, EvaluationRow, Journal
-from bench.llm.client import Client, Request
+from bench.llm.client import Client, Reply, Request
 from bench.llm.models import Model
 from bench.llm.serving import Server
 from bench.study import Run, Study
@@ -58,6 +58,7 @@ class Driver:
         self._ended = self._made = 0
         self._archives: dict[tuple[str, str], asyncio.Task[tuple[list[Arch], NDArray[np.float64]]]] = {}
         self._client: Client | None = None
+        self._replies: dict[str, asyncio.Task[Reply]] = {}
         self._generators: TunedGenerators | None = None
 
     def drive(self, runs: Sequence[Run]) -> dict[str, int]:
@@ -89,6 +90,7 @@ class Driver:
         if model is None:
             await self._drive(active)
         else:
+            self._replies = {}
             async with _client(model, self._logs) as self._client:
                 await self._drive(active)
 
@@ -299,12 +301,20 @@ class Driver:
             raise InputError(f"method {active.run.method.name} asks a language model but declares no prompts")
         question = Question(active, effect, position)
         if recorded is None:
-            request = Request(question.prompt, question.seed, effect.sampling, effect.constraint)
-            reply = await self._client.complete(request)
+            reply = await self._reply(self._client, active, question, effect)
             answer = (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.failure)
             recorded = question.row(*answer)
             self._journal.write_completion(recorded)
         return question.known(recorded)
+
+    async def _reply(self, client: Client, active: ActiveRun, question: Question, effect: Ask) -> Reply:
+        """Asks the model; the variants of a method share seeds, and what they ask alike is asked once."""
+        request = Request(question.prompt, question.seed, effect.sampling, effect.constraint)
+        if active.run.method.tunes:  # each run has weights of its own
+            return await client.complete(request)
+        if question.hash not in self._replies:
+            self._replies[question.hash] = asyncio.create_task(client.complete(request))
+        return await asyncio.shield(self._replies[question.hash])
 
 
 @asynccontextmanager

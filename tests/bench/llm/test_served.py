@@ -226,6 +226,20 @@ def test_a_study_survives_the_death_of_its_server_and_its_own(
     pd.testing.assert_frame_equal(trajectories(uninterrupted[1]), trajectories(killed))
 
 
+def test_what_variants_of_a_method_ask_alike_is_asked_once(
+    uninterrupted: tuple[Path, Path], server: Server, tmp_path: Path
+):
+    study, out = tmp_path / "study.toml", tmp_path / "out"
+    variants = '["genius", { name = "genius", history = 1 }]'
+    text = uninterrupted[0].read_text().replace('["genius"]', variants)
+    study.write_text(text.replace("seeds = 2", "seeds = 1").replace("evaluations = 7", "evaluations = 3"))
+    finish(study, out)
+    rows = pd.DataFrame(answers(out)).iloc[:, [0, 1, 6, 12]].set_axis(["run", "step", "prompt_hash", "seconds"], axis=1)
+    asked = rows.groupby("prompt_hash")["seconds"]
+    assert sorted(asked.size()) == [1, 1, 2, 2]  # the history of the third question is one of one, or of two
+    assert (asked.nunique() == 1).all()
+
+
 def test_a_finished_study_is_replayed_without_a_model(uninterrupted: tuple[Path, Path], tmp_path: Path):
     _, whole = uninterrupted
     study, out = tmp_path / "study.toml", shutil.copytree(whole, tmp_path / "out")
