@@ -276,21 +276,25 @@ def critical_difference(ranks: Mapping[str, float], p: pd.DataFrame, look: Mappi
 
     labels = max(map(len, ranks)) / LETTERS
     figure, ax = _figure(max(1.1 * WIDTH, 2.5 + labels), 0.7 + 0.24 * len(ranks))
+    # By number, since the library keeps what it is given in sets, whose order of strings changes with each process.
+    names = sorted(ranks, key=lambda name: ranks[name])
+    numbers = range(len(names))
     drawn = critical_difference_diagram(
-        dict(ranks),
-        p,
+        {i: ranks[names[i]] for i in numbers},
+        p.loc[names, names].set_axis(numbers).set_axis(numbers, axis="columns"),
         ax=ax,
-        label_fmt_left="{label} ({rank:.2f})",
+        label_fmt_left="{label}",
         left_only=True,
         text_h_margin=0.04 * (max(ranks.values()) - min(ranks.values())),
         label_props={"bbox": {"facecolor": "none", "edgecolor": "none", "pad": 2.5}},
         crossbar_props={"color": INK, "linewidth": 2.5},
         marker_props={"s": 18},
         elbow_props={"linewidth": 1},
-        color_palette={name: look[name].colour for name in ranks},
+        color_palette={i: look[names[i]].colour for i in numbers},  # pyright: ignore[reportArgumentType]
     )
     for label in drawn["labels"]:
-        label.set_color(INK)  # pyright: ignore[reportAttributeAccessIssue]
+        name = names[int(label.get_text())]  # pyright: ignore[reportAttributeAccessIssue]
+        label.set(text=f"{name} ({ranks[name]:.2f})", color=INK)
     return figure
 
 

@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -77,6 +80,28 @@ def test_a_figure_becomes_an_element_of_a_page(name):
     assert set(used) <= set(ids)
     assert figures.INK not in text
     assert not re.search(r'href="http|<image|<!DOCTYPE|<\?xml', text)
+
+
+DIAGRAM = """
+import pandas as pd
+from analysis import figures
+
+names = [f"method {i}" for i in range(9)]
+p = pd.DataFrame(1.0, index=names, columns=names)
+look = {name: figures.Look("#000000", "-") for name in names}
+print(figures.svg(figures.critical_difference(dict(zip(names, range(9))), p, look), "x", "alt"))
+"""
+
+
+def test_every_process_draws_the_same_diagram():
+    drawn_by = [
+        subprocess.run(
+            [sys.executable, "-c", DIAGRAM], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert drawn_by[0] == drawn_by[1]
+    assert b"method 8 (8.00)" in drawn_by[0]
 
 
 def test_the_text_of_a_figure_is_text():
