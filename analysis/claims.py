@@ -157,16 +157,16 @@ def _counts(part: Measurements, exact: bool) -> tuple[Floats, Floats | None]:
             f"{part.place}: column 'cycle' must begin with 0, the generator before tuning; it begins with {first:g}"
         )
     if part.has("seed"):
-        begun = part.rows.loc[(part.rows["cycle"] == 0) & part.rows["elite"].notna(), "seed"]
-        if lacking := [seed for seed in part.rows["seed"].unique().tolist() if seed not in set(begun)]:
+        begun = set(part.rows.loc[(part.numbers("cycle") == 0) & part.rows["elite"].notna(), "seed"])
+        if lacking := [seed for seed in part.rows["seed"].unique().tolist() if seed not in begun]:
             raise InputError(f"{part.place}: seed {lacking[0]!r} lacks cycle 0, the generator before tuning")
     if exact:
         return part.series("elite", low=0, high=1), None
     if part.has("candidates"):
         elites, candidates = part.series("elite", "sum", low=0), part.series("candidates", "sum", low=1)
-        beyond = part.rows["elite"] > part.rows["candidates"]
+        beyond = part.numbers("elite") > part.numbers("candidates")
         if beyond.any():
-            row = int(beyond.to_numpy().argmax())
+            row = int(beyond.argmax())
             raise InputError(
                 f"{part.place}: column 'elite' must be at most 'candidates'; {told(part.rows['elite'], row)}"
             )
