@@ -127,10 +127,15 @@ def _cross_entropy_update(
 def _expected_quality(
     part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool
 ) -> Found:
-    own, *others = (p.series("quality", low=0, high=1) for p in (part, *(p for p in parts if p is not part)))
-    others = [series for series in others if series.shape[1] > 1]
-    found = expected_quality.test(own, rng, exact, thresholds=_thresholds(part), others=others, tests=len(parts))
+    others = [series for other in parts if other is not part if (series := _quality(other)).shape[1] > 1]
+    found = expected_quality.test(
+        _quality(part), rng, exact, thresholds=_thresholds(part), others=others, tests=len(parts)
+    )
     return [({}, found)]
+
+
+def _quality(part: Measurements) -> Floats:
+    return part.series("quality", low=0, high=1)
 
 
 def _elite_mass(part: Measurements, parts: Sequence[Measurements], rng: np.random.Generator, exact: bool) -> Found:

@@ -314,7 +314,7 @@ class Driver:
             return await client.complete(request)
         if question.hash not in self._replies:
             self._replies[question.hash] = asyncio.create_task(client.complete(request))
-        return await asyncio.shield(self._replies[question.hash])
+        return await self._replies[question.hash]
 
 
 @asynccontextmanager

@@ -226,9 +226,7 @@ def test_a_study_survives_the_death_of_its_server_and_its_own(
     pd.testing.assert_frame_equal(trajectories(uninterrupted[1]), trajectories(killed))
 
 
-def test_what_variants_of_a_method_ask_alike_is_asked_once(
-    uninterrupted: tuple[Path, Path], server: Server, tmp_path: Path
-):
+def test_what_variants_of_a_method_ask_alike_is_asked_once(uninterrupted: tuple[Path, Path], tmp_path: Path):
     study, out = tmp_path / "study.toml", tmp_path / "out"
     variants = '["genius", { name = "genius", history = 1 }]'
     text = uninterrupted[0].read_text().replace('["genius"]', variants)
