@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from dataclasses import asdict
 from functools import lru_cache
@@ -48,13 +49,17 @@ class ActiveRun:
         self.completions = journal.completions(row.id)
         self.tunes = journal.tunes(row.id) if run.method.tunes else {}
         self.generator: str | None = None
-        self.started = time.monotonic() - row.wall_seconds
+        self._before, self._began = row.wall_seconds, math.inf
         self.timed = run.budget.wall_seconds is not None
         self._journal: Path = journal.path
 
+    def begin(self) -> None:
+        """Starts its clock: runs may wait for their turn."""
+        self._began = time.monotonic()
+
     def wall_seconds(self) -> float:
         """Returns how long it has been driven, in all sessions."""
-        return time.monotonic() - self.started
+        return self._before + max(time.monotonic() - self._began, 0.0)
 
     def contradiction(self, now: str, before: str | None) -> InputError:
         """Returns the error of a method that asks for something else than the journal holds."""

@@ -4,7 +4,7 @@ import asyncio
 import math
 import traceback
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence, Sized
 from contextlib import asynccontextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from bench import manifest
 from bench.active_run import ActiveRun, Answered, Question, text_of
 from bench.effects import Answer, Archive, Ask, Completion, Effect, Evaluate, Evaluation, Note, Tune
-from bench.executors import Executor
-from bench.journal import CompletionRow, EvaluationRow, Journal
-from bench.llm.client import Client, Reply, Request
+from bench.executors import Executor, ExecutorError
+from bench.journal import AnswerColumns, CompletionRow, EvaluationRow, Journal
+from bench.llm.client import Client, Request
 from bench.llm.models import Model
 from bench.llm.serving import Server
 from bench.study import Run, Study
@@ -58,7 +58,8 @@ class Driver:
         self._ended = self._made = 0
         self._archives: dict[tuple[str, str], asyncio.Task[tuple[list[Arch], NDArray[np.float64]]]] = {}
         self._client: Client | None = None
-        self._replies: dict[str, asyncio.Task[Reply]] = {}
+        self._known: dict[str, AnswerColumns] = {}
+        self._asked: dict[str, asyncio.Task[AnswerColumns]] = {}
         self._generators: TunedGenerators | None = None
 
     def drive(self, runs: Sequence[Run]) -> dict[str, int]:
@@ -79,6 +80,8 @@ class Driver:
         models = dict.fromkeys(run.model for run, _ in todo)
         for model in sorted(models, key=lambda m: m is not None):
             active = [ActiveRun(run, row, recorded[row.id], self._journal) for run, row in todo if run.model == model]
+            untuned = (rows[key].id for key, run in keyed.items() if run.model == model and not run.method.tunes)
+            self._known = self._journal.answers(untuned)
             asyncio.run(self._with_model(model, [a for a in active if not a.run.method.tunes]))
             # Seed by seed, so that what is done first covers all that is compared.
             tuning = sorted((a for a in active if a.run.method.tunes), key=lambda a: a.run.seed)
@@ -90,7 +93,7 @@ class Driver:
         if model is None:
             await self._drive(active)
         else:
-            self._replies = {}
+            self._asked = {}
             async with _client(model, self._logs) as self._client:
                 await self._drive(active)
 
@@ -140,6 +143,8 @@ class Driver:
     def _advance(self, active: ActiveRun, answer: Answer) -> Effect | None:
         """Gives a method its answer; returns what it asks next, or None when the run has ended."""
         meter, first = active.meter, active.step < 0
+        if first:
+            active.begin()
         if active.timed:
             meter.wall_seconds = active.wall_seconds()
         limit = meter.reached()
@@ -156,10 +161,10 @@ class Driver:
         match effect:
             case Tune() | Archive() | Note():
                 return effect
-            case Ask():
-                size = len(effect.prompts)
-            case Evaluate():
-                size = len(effect.proposals)
+            case Ask(prompts=Sized() as asked) | Evaluate(proposals=Sized() as asked):
+                size = len(asked)
+            case _:  # a plugin's method can yield anything
+                return self._end(active, "failed", f"{active.run.method.name} yielded {effect!r}, which is no effect")
         if not size:
             return self._end(active, "failed", f"{active.run.method.name} asked for nothing at step {active.step}")
         if isinstance(effect, Evaluate) and size > (room := meter.room()):
@@ -168,6 +173,8 @@ class Driver:
 
     def _end(self, active: ActiveRun, status: str, reason: str) -> None:
         self._journal.finish(active.id, status, reason, active.wall_seconds())
+        if self._generators is not None:
+            self._generators.forget(active)
         self._ended += 1
         self._failed += status == "failed"
 
@@ -252,6 +259,8 @@ class Driver:
             return Scores(*[np.empty(0)] * len(Scores._fields)), []
         try:
             return await self._executor.query(benchmark, archs, task, fidelity), [None] * len(archs)
+        except ExecutorError:
+            raise
         except Exception as error:
             if len(archs) == 1:
                 return Scores(*[np.full(1, np.nan)] * len(Scores._fields)), [f"{type(error).__name__}: {error}"]
@@ -266,7 +275,9 @@ class Driver:
             same = proposal == row.proposal if isinstance(proposal, str) else self._same(active, proposal, row)
             if not same:
                 raise active.contradiction(repr(proposal), row.proposal or row.arch)
-            arch = None if row.arch is None else active.space.parse(row.arch)
+            # As at first, an architecture is what the method proposed; only a text was parsed.
+            text = isinstance(proposal, str)
+            arch = None if row.arch is None else active.space.parse(row.arch) if text else proposal
             nan = math.nan
             score, seconds = (nan if value is None else value for value in (row.validation, row.seconds))
             answers.append(Evaluation(arch, score, seconds, row.failure))
@@ -301,20 +312,25 @@ class Driver:
             raise InputError(f"method {active.run.method.name} asks a language model but declares no prompts")
         question = Question(active, effect, position)
         if recorded is None:
-            reply = await self._reply(self._client, active, question, effect)
-            answer = (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.failure)
-            recorded = question.row(*answer)
+            recorded = question.row(*await self._answer(self._client, active, question, effect))
             self._journal.write_completion(recorded)
         return question.known(recorded)
 
-    async def _reply(self, client: Client, active: ActiveRun, question: Question, effect: Ask) -> Reply:
-        """Asks the model; the variants of a method share seeds, and what they ask alike is asked once."""
+    async def _answer(self, client: Client, active: ActiveRun, question: Question, effect: Ask) -> AnswerColumns:
+        """Asks the model; the variants of a method share seeds, and what they ask alike in a study is asked once."""
         request = Request(question.prompt, question.seed, effect.sampling, effect.constraint)
         if active.run.method.tunes:  # each run has weights of its own
-            return await client.complete(request)
-        if question.hash not in self._replies:
-            self._replies[question.hash] = asyncio.create_task(client.complete(request))
-        return await self._replies[question.hash]
+            return await _asked(client, request)
+        if question.hash in self._known:
+            return self._known[question.hash]
+        if question.hash not in self._asked:
+            self._asked[question.hash] = asyncio.create_task(_asked(client, request))
+        return await self._asked[question.hash]
+
+
+async def _asked(client: Client, request: Request) -> AnswerColumns:
+    reply = await client.complete(request)
+    return reply.text, reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.failure
 
 
 @asynccontextmanager
@@ -345,8 +361,10 @@ def run_study(
         As `Driver.drive`.
 
     Raises:
-        InputError: The folder or the journal cannot be used, or a model's server does not run.
+        InputError: A model is not there, the folder or the journal cannot be used, or a model's server does not run.
     """
+    for run in {run.model: run for run in runs}.values():
+        _ = run.revision  # raises before anything is written
     journal = Journal(out / "journal.sqlite")
     try:
         manifest.write(out / "manifest.json", study, runs)

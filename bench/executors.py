@@ -13,6 +13,7 @@ import numpy as np
 
 from surrogates.benchmark import Benchmark, Scores
 from surrogates.benchmarks import benchmarks
+from surrogates.errors import InputError
 from surrogates.space import Arch
 
 
@@ -39,8 +40,12 @@ class Inline:
         """Has nothing to give back."""
 
 
+class ExecutorError(InputError):
+    """Nothing can be computed, whatever the architectures."""
+
+
 class ProcessPool:
-    """Computes on a pool of processes; a pool that loses a process is made anew, once for each question.
+    """Computes on a pool of processes; a question whose process was lost is put again, once, to a pool of its own.
 
     Args:
         workers: Number of processes.
@@ -56,14 +61,39 @@ class ProcessPool:
         return ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"), **ignoring)
 
     async def query(self, benchmark: Benchmark, archs: Sequence[Arch], task: str, fidelity: int | None) -> Scores:
-        """Returns the scores; the architectures are shared out over the processes in order."""
+        """Returns the scores; the architectures are shared out over the processes in order.
+
+        Raises:
+            ExecutorError: No process can be started, or each ends at once.
+            BrokenProcessPool: The architectures end the process that computes them.
+        """
         pool = self._pool
         try:
             return await self._share(pool, benchmark, archs, task, fidelity)
-        except BrokenProcessPool:
+        except (BrokenProcessPool, OSError):
             if self._pool is pool:
                 self._pool = self._new()
-            return await self._share(self._pool, benchmark, archs, task, fidelity)
+        alone = self._new()
+        try:
+            return await self._share(alone, benchmark, archs, task, fidelity)
+        except (BrokenProcessPool, OSError):
+            await self._try()
+            raise
+        finally:
+            alone.shutdown(wait=False, cancel_futures=True)
+
+    async def _try(self) -> None:
+        """Makes sure that a process can compute anything at all."""
+        probe = self._new()
+        try:
+            await asyncio.get_running_loop().run_in_executor(probe, os.getpid)
+        except (BrokenProcessPool, OSError) as error:
+            raise ExecutorError(
+                f"processes for evaluations cannot be started or end at once ({error}); give fewer --workers, or "
+                "--executor inline; from a script, start under `if __name__ == '__main__':`"
+            ) from error
+        finally:
+            probe.shutdown(wait=False, cancel_futures=True)
 
     async def _share(
         self, pool: ProcessPoolExecutor, benchmark: Benchmark, archs: Sequence[Arch], task: str, fidelity: int | None

@@ -130,6 +130,10 @@ class CompletionRow(NamedTuple):
     failure: str | None
 
 
+AnswerColumns = tuple[str, int, int, float, str | None]
+"""The columns of a `CompletionRow` from `text` on."""
+
+
 class TuneRow(NamedTuple):
     """A row of the table `tunes`."""
 
@@ -307,6 +311,14 @@ class Journal:
             for row in self._db.execute("SELECT * FROM completions WHERE run=?", (run,)):
                 found[row[1]][row[2]] = CompletionRow(*row)
         return found
+
+    def answers(self, runs: Iterable[int]) -> dict[str, AnswerColumns]:
+        """Returns what language models have answered to runs, by the question's hash."""
+        query = (
+            "SELECT prompt_hash, text, prompt_tokens, completion_tokens, seconds, failure FROM completions WHERE run=?"
+        )
+        with _explained(self.path):
+            return {row[0]: row[1:] for run in runs for row in self._db.execute(query, (run,))}
 
 
 @contextmanager

@@ -74,10 +74,18 @@ class Run:
 
     @property
     def revision(self) -> str | None:
-        """Which weights the language model has; None without a model."""
-        if self.model and self.model.decoder:
+        """Which weights the language model has, and how it is asked if not as usual; None without a model."""
+        if self.model is None:
+            return None
+        if self.model.decoder:
             return decoder.revision(self.benchmark.space)
-        return weights.revision(self.model) if self.model else None
+        usual = models.BUILT_IN.get(self.model.name)
+        found = weights.revision(self.model)
+        for name in ("chat", "context"):
+            value, default = getattr(self.model, name), Model.model_fields[name].default
+            if value != getattr(usual, name, default):
+                found += f" {name}={value}"
+        return found
 
     @property
     def key(self) -> str:
@@ -224,8 +232,13 @@ class Study(_Strict):
             reachable -= {"simulated_seconds"}
         if not method.prompts:
             reachable -= {"tokens"}
+        given = ", ".join(budget.limits()) or "no limit"
+        if method.prompts and reachable and not reachable & {"evaluations", "wall_seconds"}:
+            raise InputError(
+                f"{where}.budget: {given} may never end {method.name}, which may go on without asking its language "
+                "model, or be answered with nothing that can be trained; add e.g. evaluations = 1000"
+            )
         if not reachable:
-            given = ", ".join(budget.limits()) or "no limit"
             raise InputError(
                 f"{where}.budget: {given} never ends {method.name} on {benchmark.name}/{task};"
                 " add e.g. evaluations = 100"

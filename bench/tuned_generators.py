@@ -75,6 +75,10 @@ class TunedGenerators:
             generator.close()
         shutil.rmtree(self._merged, ignore_errors=True)
 
+    def forget(self, active: ActiveRun) -> None:
+        """Gives back what is kept of a run that has ended."""
+        self._known.pop(active.id, None)
+
     async def draw(self, active: ActiveRun, effect: Ask, recorded: dict[int, CompletionRow]) -> list[Completion]:
         """Draws answers from the exact distribution of the run's generator, one for each different prompt."""
         questions = [Question(active, effect, i) for i in range(len(effect.prompts))]
@@ -187,10 +191,10 @@ class TunedGenerators:
         elif recorded.data_hash != data_hash:
             raise active.contradiction(f"to tune on {texts}", recorded.texts)
         if recorded.generator:
-            active.generator = recorded.generator
-            if not active.tunes:  # nothing is left to replay: older states are of no use
+            before, active.generator = active.generator, recorded.generator
+            if not active.tunes:  # nothing is left to replay; after a crash of the machine, the last row may be lost
                 for old in (self._states / str(active.id)).glob("*"):
-                    if old.name != active.generator:
+                    if old.name not in (before, active.generator):
                         old.unlink()
         losses, pairs = json.loads(recorded.losses), json.loads(recorded.log_likelihoods)
         return [(active, Tuned(tuple(losses), tuple(map(tuple, pairs)), recorded.failure))]
@@ -208,6 +212,7 @@ class TunedGenerators:
                 return answer, None
             with out.open("rb") as file:
                 made = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())  # before the journal tells of it
             out.replace(folder / made)
         except OSError as error:
             raise InputError(f"{out}: {error.strerror or error}; {RESUMABLE}") from error

@@ -193,6 +193,15 @@ def test_a_study_with_an_error_starts_nothing(study, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_study_whose_model_is_not_there_starts_nothing(study, tmp_path, here):
+    grid = STUDY.replace('"random_search"', '"random_search", "genius"').replace("seeds", 'models = ["mine"]\nseeds')
+    study.write_text(f'{grid}\n[models.mine]\npath = "{tmp_path}/nothing"\n')
+    done = here("run", study, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: model 'mine': ")
+    assert not (tmp_path / "out").exists()
+
+
 def test_validation_counts_runs_without_running(study, tmp_path, here):
     (row,) = json.loads(here("validate", study, "--json").stdout)
     assert row == {

@@ -26,6 +26,9 @@ ATTEMPTS = 5
 PAUSE = 1.0
 """Seconds before a request is put again."""
 
+LONGER = 4.0
+"""How many times longer each pause is while nothing answers at the address of a server of the user's."""
+
 
 class Request(NamedTuple):
     """One prompt to a model.
@@ -81,7 +84,7 @@ class Client:
 
         A request that the server refuses (a prompt too long, a grammar it cannot read) is a failed reply, as is an
         answer that was cut. A request whose server died or keeps silent is put again, with the same seed, to the
-        restarted server.
+        restarted server; one of the user's has more than a minute to come back.
 
         Args:
             request: The prompt and how to answer it.
@@ -92,12 +95,19 @@ class Client:
         import openai
 
         async with self._slots:
-            began, problem, refused = time.perf_counter(), "", False
+            began, problem, refused, pause = time.perf_counter(), "", False, PAUSE
             for attempt in range(ATTEMPTS):
                 if attempt:
-                    await asyncio.sleep(PAUSE)
-                async with self._ensuring:
-                    client = await self._connect(check=attempt > 0)
+                    await asyncio.sleep(pause)
+                try:
+                    async with self._ensuring:
+                        client = await self._connect(check=attempt > 0)
+                except InputError:
+                    # A server of the user's that answered before may be about to come back.
+                    if not self.server.model.base_url or attempt in (0, ATTEMPTS - 1):
+                        raise
+                    pause *= LONGER
+                    continue
                 try:
                     return await self._ask(client, request, began)
                 except (openai.APITimeoutError, openai.APIConnectionError) as error:
@@ -125,6 +135,8 @@ class Client:
         if check or not self._clients:
             await asyncio.to_thread(self.server.ensure)
         url = self.server.base_url
+        for gone in [other for other in self._clients if other != url]:
+            await self._clients.pop(gone).close()
         if url not in self._clients:
             # No key of the user's is sent to an address that a study names; no proxy is asked for our own server.
             own = openai.DefaultAsyncHttpxClient(trust_env=self.server.model.base_url is not None)

@@ -91,7 +91,7 @@ class Server:
         self._restarts = 0
         self._failure: InputError | None = None
         self._log_start = 0
-        self._lock = threading.Lock()
+        self._lock, self._stopping = threading.Lock(), threading.Event()
 
     @property
     def base_url(self) -> str:
@@ -146,7 +146,8 @@ class Server:
                 else:
                     self._start()
             except InputError as error:
-                self._failure = error
+                if not self._stopping.is_set():
+                    self._failure = error
                 raise
 
     def load(self, folder: Path) -> None:
@@ -171,8 +172,10 @@ class Server:
                 self._stop()
 
     def stop(self) -> None:
-        """Ends the server and all its processes; a server of the user's is left alone."""
+        """Ends the server and all its processes, also while it starts; a server of the user's is left alone."""
+        self._stopping.set()  # a start under way, which has the lock, gives up
         with self._lock:
+            self._stopping.clear()
             self._stop()
 
     def wait(self) -> None:
@@ -254,6 +257,8 @@ class Server:
                 problem = "ended while it started"
             elif time.monotonic() > until:
                 problem = f"did not answer within {START_SECONDS:.0f} s"
+            elif self._stopping.is_set():
+                problem = "was stopped while it started"
             else:
                 time.sleep(0.1)
                 continue

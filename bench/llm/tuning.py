@@ -10,6 +10,8 @@ import json
 import os
 import pickle
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -338,8 +340,16 @@ def _write(out: Path, data: bytes) -> None:
         raise InputError(f"{out}: {error.strerror}; {RESUMABLE}") from error
 
 
+def _end_with(parent: int) -> None:
+    """Ends this process when its parent has ended, also in the middle of a request."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
 def main() -> None:
     """Answers requests: pickles of (name, arguments), the first of them to `TunableModel` itself, with (ok, answer)."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     import torch
 
     answers = os.fdopen(os.dup(1), "wb")

@@ -1,6 +1,7 @@
 """BANANAS."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -59,9 +60,12 @@ def bananas(
         yield from evaluated.evaluate(pool[:batch])
 
 
+@lru_cache(maxsize=2)
 def encode(space: Space) -> NDArray[np.float32]:
-    """Returns the features of all architectures: paths, or one-hot decisions where there are none."""
-    return (space.path_encoding if isinstance(space, CellSpace) else space.encode)(space.enumerate())
+    """Returns the features of all architectures, read-only: paths, or one-hot decisions where there are none."""
+    found = (space.path_encoding if isinstance(space, CellSpace) else space.encode)(space.enumerate())
+    found.flags.writeable = False
+    return found
 
 
 def mutate(space: Space, evaluated: Evaluated, rng: np.random.Generator, candidates: int, parents: int) -> Rows:

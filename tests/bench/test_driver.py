@@ -1,12 +1,15 @@
 import math
 import sqlite3
+import time
 
 import numpy as np
 import pytest
 
+from bench.active_run import ActiveRun
 from bench.budget import Budget
 from bench.effects import Archive, Evaluate, Note, ask, evaluate, recall
-from bench.executors import ProcessPool
+from bench.executors import ExecutorError, ProcessPool
+from bench.journal import Journal
 from bench.method import Method
 from bench.study import Run
 from surrogates.benchmark import Scores
@@ -121,6 +124,37 @@ def test_what_is_no_architecture_is_a_failure_not_a_crash(drive, graph, tmp_path
     assert [r[6] is None for r in rows(tmp_path / "journal.sqlite")] == [False] * 5 + [True]
 
 
+def test_a_run_that_proposed_no_architectures_goes_on_where_it_stopped(drive, graph, tmp_path):
+    seen = []
+
+    def wild(problem, rng):
+        while True:
+            answer = yield from evaluate([(1, 2), (-1,) * 8, problem.space.sample(rng)])
+            seen.append(answer)
+
+    run = a_run(wild, graph, budget=Budget(evaluations=6))
+    drive([run])
+    whole = rows(tmp_path / "journal.sqlite")
+    db = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
+    db.execute("DELETE FROM evaluations WHERE step = 1")
+    db.execute("UPDATE runs SET status='running'")
+    db.close()
+    drive([run])
+    assert rows(tmp_path / "journal.sqlite") == whole
+    live, replayed = ([e.arch for e in answer] for answer in seen)
+    assert live == replayed
+
+
+@pytest.mark.parametrize("effect", [[(0,) * 8], Evaluate(arch for arch in ()), None])  # pyright: ignore[reportArgumentType]
+def test_a_method_that_yields_no_effect_fails_alone(drive, make_runs, graph, tmp_path, effect):
+    def confused(problem, rng):
+        yield effect
+
+    runs = [a_run(confused, graph), *make_runs("random_search", seeds=2)]
+    assert drive(runs) == {"skipped": 0, "done": 2, "failed": 1}
+    assert "no effect" in str(rows(tmp_path / "journal.sqlite", "SELECT reason FROM runs WHERE status = 'failed'"))
+
+
 def test_an_unknown_score_is_a_failure_with_its_reason(drive, make_runs, tmp_path):
     drive(make_runs("random_search", seeds=1, task="proteins", evaluations=60))
     found = rows(tmp_path / "journal.sqlite")
@@ -189,6 +223,31 @@ def test_simulated_seconds_end_a_run_where_the_benchmark_knows_them(drive, graph
 def test_wall_seconds_end_a_run(drive, make_runs, tmp_path):
     assert drive(make_runs("random_search", seeds=1, wall_seconds=0.2))["done"] == 1
     assert rows(tmp_path / "journal.sqlite", "SELECT reason FROM runs") == [("wall_seconds",)]
+
+
+def test_waiting_for_its_turn_is_no_time_of_a_run(graph, tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    run = a_run(remembering, graph, budget=Budget(wall_seconds=1))
+    ((_, row),) = journal.register([(run.key, run.config)]).items()
+    active = ActiveRun(run, row._replace(wall_seconds=0.5), {}, journal)
+    time.sleep(0.01)
+    assert active.wall_seconds() == 0.5
+    active.begin()
+    time.sleep(0.01)
+    assert active.wall_seconds() > 0.5
+    journal.close()
+
+
+def test_nothing_is_journalled_as_failed_where_nothing_can_be_computed(drive, graph, tmp_path):
+    class Nowhere:
+        async def query(self, benchmark, archs, task, fidelity) -> Scores:
+            raise ExecutorError("no processes")
+
+        def close(self): ...
+
+    with pytest.raises(InputError, match="no processes"):
+        drive([a_run(remembering, graph)], Nowhere())
+    assert rows(tmp_path / "journal.sqlite") == []
 
 
 def test_a_benchmark_that_breaks_on_one_architecture_fails_that_one_alone(drive, graph, tmp_path):

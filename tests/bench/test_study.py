@@ -44,6 +44,16 @@ def test_keys_depend_on_what_decides_the_trajectory_and_on_nothing_else(study):
     assert len({r.key for r in runs + longer}) == 24
 
 
+def test_how_a_model_of_the_users_is_asked_decides_the_key(study):
+    served = '[models.mine]\nbase_url = "http://127.0.0.1:9/v1"\nrevision = "r"\n'
+    text = GOOD.replace('"random_search"', '"genius"').replace("seeds", 'models = ["mine"]\nseeds') + served
+    asked = [load(study(text + more)).runs() for more in ("", "chat = true\n", "context = 512\n", "chat = false\n")]
+    usual, chatting, short, again = (next(r for r in runs if r.model) for runs in asked)
+    assert [r.revision for r in (usual, chatting, short)] == ["r", "r chat=True", "r context=512"]
+    assert usual.key == again.key
+    assert len({r.key for r in (usual, chatting, short)}) == 3
+
+
 def test_every_run_has_its_own_random_numbers(study):
     runs = load(study()).runs()
     first = {r.rng().integers(2**62) for r in runs}
@@ -110,6 +120,15 @@ def test_bad_studies_are_one_clear_error_that_names_the_file(study, old, new, me
     with pytest.raises(InputError, match=message) as error:
         load(path).runs(str(path))
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("limit", ["tokens", "simulated_seconds"])
+def test_a_method_that_may_stop_asking_needs_a_limit_that_it_reaches_all_the_same(study, limit):
+    asking = GOOD.replace('"random_search"', '"genius"').replace("seeds", 'models = ["smollm2"]\nseeds')
+    timed = asking.replace("nas-bench-graph", "nas-bench-201").replace('"cora", "arxiv"', '"cifar10"')
+    with pytest.raises(InputError, match=f"{limit} may never end genius.*evaluations = 1000"):
+        load(study(timed.replace("evaluations = 10", f"{limit} = 10"))).runs()
+    assert load(study(timed.replace("= 10", f"= 10, {limit} = 10"))).runs()
 
 
 def test_a_study_file_may_begin_with_a_byte_order_mark(study):

@@ -119,6 +119,37 @@ def test_a_server_that_keeps_hanging_up_is_an_error_that_names_it(server: Server
         complete(server, [Request("p", 1)])
 
 
+def test_a_server_of_the_users_that_is_away_for_a_while_is_waited_for(
+    server: Server, answers: Answers, complete: Complete, monkeypatch: pytest.MonkeyPatch
+):
+    checks = iter([None, InputError("away"), InputError("away"), None])
+
+    def ensure() -> None:
+        if (problem := next(checks)) is not None:
+            raise problem
+
+    monkeypatch.setattr(server, "ensure", ensure)
+    answers += [(0, None), answer("hi")]
+    (reply,) = complete(server, [Request("p", 1)])
+    assert (reply.text, reply.failure) == ("hi", None)
+    assert list(checks) == []
+
+
+def test_a_server_of_the_users_that_does_not_come_back_is_an_error(
+    server: Server, answers: Answers, complete: Complete, monkeypatch: pytest.MonkeyPatch
+):
+    checks = iter([None])
+
+    def ensure() -> None:
+        if next(checks, "gone") == "gone":
+            raise InputError("it is gone")
+
+    monkeypatch.setattr(server, "ensure", ensure)
+    answers.append((0, None))
+    with pytest.raises(InputError, match="it is gone"):
+        complete(server, [Request("p", 1)])
+
+
 def test_a_server_that_is_not_there_is_an_error_that_names_it(complete: Complete, tmp_path: Path):
     nobody = Server(Model(name="m", base_url="http://127.0.0.1:9/v1"), tmp_path / "log")
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/v1"):

@@ -238,6 +238,17 @@ def test_what_variants_of_a_method_ask_alike_is_asked_once(uninterrupted: tuple[
     assert (asked.nunique() == 1).all()
 
 
+def test_a_variant_that_comes_later_is_given_the_answers_that_the_journal_holds(
+    uninterrupted: tuple[Path, Path], tmp_path: Path
+):
+    study, out = tmp_path / "study.toml", shutil.copytree(uninterrupted[1], tmp_path / "out")
+    variants = '["genius", { name = "genius", history = 100 }]'  # as long as the history of 7 evaluations ever is
+    study.write_text(STUDY.replace('["genius"]', variants))
+    finish(study, out)
+    assert len(answers(out)) == 2 * ANSWERS
+    assert not (out / "logs").exists()  # no server was started
+
+
 def test_a_finished_study_is_replayed_without_a_model(uninterrupted: tuple[Path, Path], tmp_path: Path):
     _, whole = uninterrupted
     study, out = tmp_path / "study.toml", shutil.copytree(whole, tmp_path / "out")

@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -253,6 +256,40 @@ def test_a_text_outside_the_space_is_an_error(step: Step) -> None:
     for fields in ({"texts": [*CORPUS, "64-1111-basic"]}, {"held_out": ["64-1111-basic"]}):
         with pytest.raises(InputError, match=r"'64-1111-basic' is none of the 3256 texts"):
             step(**fields)
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from bench.effects import Prompt, Sampling, Tune, Tuning
+from bench.llm import models
+from bench.llm.tuner import Tuner
+from surrogates.spaces import spaces
+
+space = spaces.get("trans_nas_bench_101_macro")
+tuner = Tuner(models.get("decoder"), space)
+tuner.distribution(None, "", Sampling())
+print("loaded", flush=True)
+text = space.format(tuple(space.enumerate()[0].tolist()))
+tuner.tune(None, Tune([text] * 20, Prompt("cross_entropy"), tuning=Tuning(epochs=10**6)), "", 1, Path(sys.argv[1]))
+"""
+"""Begins a step that takes hours."""
+
+
+def test_the_process_ends_with_the_one_that_started_it(
+    setup_done: None, tmp_path: Path, members: Callable[[int], list[int]]
+) -> None:
+    command = [sys.executable, "-c", ENDLESS, tmp_path / "state"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "loaded\n"
+        time.sleep(1)
+        assert len(members(process.pid)) >= 2
+        process.kill()
+    until = time.monotonic() + 20
+    while members(process.pid):
+        assert time.monotonic() < until, "it is still there after 20 s"
+        time.sleep(0.1)
 
 
 def test_a_process_that_is_killed_is_one_clear_error(tuner: Tuner, step: Step) -> None:
