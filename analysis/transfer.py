@@ -36,8 +36,10 @@ class Transfers(NamedTuple):
             whether some are left out and all are `listed` first, and whether it is the whole space because what was
             chosen is `empty`: no architecture is made of those options.
         principles: One row a change of principles in words: `part` that they choose, and their `text`.
-        translations: One row an answer of a language model that names allowed options: `decisions`, and `unread`, for
-            how many of them it could not be read.
+        translations: One row a translation of principles into allowed options by a language model: its `answers`, of
+            which all but the first were asked for again; how many of them are `incomplete`, without a line that can be
+            read for each decision; `decisions`; and how many are `replaced` by all their options, since no answer has
+            a line for them.
     """
 
     parts: pd.DataFrame
@@ -62,12 +64,17 @@ def measure(path: Path, study: Study) -> Transfers:
             principles += [told | row for row in words]
     translations = []
     chosen = study.every.set_index("run", drop=False)
-    for answer in study.completions[study.completions["template"] == TRANSLATION].itertuples():
-        run = chosen.loc[str(answer.run)]
+    answers = study.completions[study.completions["template"] == TRANSLATION]
+    # What is asked again follows at once: other effects stand between two translations.
+    turn = (answers["step"] != answers["step"].shift() + 1).cumsum()
+    for (key, _), texts in answers.groupby(["run", turn], sort=False)["text"]:
+        run = chosen.loc[str(key)]
         most = int(json.loads(str(run["method_parameters"]))["options"])
-        read = parse_options(benchmarks.get(str(run["benchmark"])).space, str(answer.text), most)
-        told = {name: run[name] for name in LABELS}
-        translations.append(told | {"decisions": len(read), "unread": read.count(None)})
+        read = [parse_options(benchmarks.get(str(run["benchmark"])).space, str(text), most) for text in texts]
+        lines = list(zip(*read, strict=True))
+        told = {name: run[name] for name in LABELS} | {"answers": len(read), "decisions": len(lines)}
+        told["incomplete"] = sum(None in answer for answer in read)
+        translations.append(told | {"replaced": sum(not any(line) for line in lines)})
     return Transfers(*(pd.DataFrame(rows) for rows in (parts, principles, translations)))
 
 

@@ -5,14 +5,17 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis import statistics
 from analysis.statistics import Comparison
+from surrogates.benchmarks import benchmarks
 
 SPEED = "it needs fewer evaluations to find a top 0.1% architecture"
 TRANSFER = "transfer improves the model rank"
 ADAPTATION = "adaptation lowers the spread of the model rank's logarithm"
 BETTER = "its model rank is better than with counted operations"
+RELATED = "its model rank is better than with principles from a less related task"
 READS = "its model rank is better than when it is shown the worst architectures"
 STEADIER = "the spread of its model rank's logarithm is lower than with counted operations"
 LOWEST_MEDIAN = 10
@@ -54,6 +57,8 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
       there is no rank below 1; for the same reason tasks with a median below `LOWEST_MEDIAN` are left out.
     - What the last two need to be about the language model: LAPT's rank, and its spread where it adapts, against those
       of the control.
+    - What transfer needs to be about the source: that the rank is better than that of the variant with another source
+      task, whose validation scores have a lower mean rank correlation with those of the tasks that both searched on.
     - What all of them need: that the archive is looked at, so that the rank is better than that of the variant which is
       shown the worst architectures.
 
@@ -84,6 +89,8 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
                     wanted[TRANSFER, label, other] = "rank"
                 elif differs == {"adaptation"} and given["adaptation"]:
                     wanted[ADAPTATION, label, other] = "spread"
+                elif differs == {"source"} and _relatedness(done, label, other) > _relatedness(done, other, label):
+                    wanted[RELATED, label, other] = "rank"
                 elif differs == {"archive"}:
                     wanted[READS, label, other] = "rank"
             elif rival in (given["inner"], "operation_counts") and its.items() <= given.items():
@@ -96,6 +103,18 @@ def judge(outcomes: pd.DataFrame, rng: np.random.Generator) -> list[Judged]:
     judgeable = {claim: both for claim, both in tables.items() if len(both[0].columns)}
     found = statistics.against_control(judgeable, rng)
     return [Judged(*claim, len(judgeable[claim][0].columns), outcome) for claim, outcome in found.items()]
+
+
+def _relatedness(done: pd.DataFrame, label: str, other: str) -> float:
+    """Returns Spearman's correlation of a method's source with the tasks that another searched on, too; their mean."""
+    both = done[done["label"].isin([label, other])].drop_duplicates(["place", "label"])
+    tasks = both[both.duplicated("place")]
+    source = json.loads(str(both.loc[both["label"] == label, "method_parameters"].iloc[0]))["source"]
+    found = []
+    for name, task in zip(tasks["benchmark"].astype(str), tasks["task"].astype(str), strict=True):
+        one, two = (benchmarks.get(name).scores(t, "validation") for t in (source, task))
+        found.append(stats.spearmanr(one, two, nan_policy="omit").statistic)
+    return float(np.mean(found)) if found else np.nan
 
 
 def _tables(done: pd.DataFrame, label: str, other: str, column: str) -> tuple[pd.DataFrame, pd.DataFrame]:

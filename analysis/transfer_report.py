@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from analysis import figures, statistics, transfer, transfer_claims
 from analysis.comparison import Headline
 from analysis.figures import Small, Trace
+from analysis.fitness_landscape import rank_correlation
 from analysis.results import JOURNAL
 from analysis.sections import INTERVALS, SHOWN, Drawing, Exhibit, Section, Study, exhibit
 from analysis.tables import Table
@@ -82,10 +83,10 @@ def sections(study: Study) -> Transferred:
     if found.parts.empty:
         return Transferred([], [], [])
     reached = transfer.outcomes(study)
-    searches = bool((reached["made"] > 1).any())
+    searches = not reached.empty and bool((reached["made"] > 1).any())
     verdicts = transfer_claims.judge(reached, study.rng) if searches else []
     searched = [_soon(reached, study), _ranks(reached, study)] if searches else []
-    asked = [_archives(found, study), _answers(found), _words(study)]
+    asked = [_archives(found, study), _sources(found, study), _answers(found), _words(study)]
     parts = [*searched, _parts(found, study), *asked, _claims(verdicts)]
     return Transferred([part for part in parts if part.tables], _diffs(found), verdicts)
 
@@ -255,28 +256,54 @@ def _shown(runs: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _archives(found: Transfers, study: Study) -> Section:
-    """Returns how often the first part is the same whichever end of the archive was shown."""
+    """Returns how often the first part is the same whichever end of the archive, or whichever source, was shown."""
     section = Section("Is the archive looked at?")
     first = found.parts[found.parts["part"] == 0]
     kinds = {label: _kind(group.iloc[0]) for label, group in first.groupby("label", sort=False)}
     rows = []
-    for (best, kind), (worst, its) in permutations(kinds.items(), 2):
-        if kind.get("archive") == "best" and its == kind | {"archive": "worst"}:
+    for (label, kind), (other, its) in combinations(kinds.items(), 2):
+        differs = {name for name in kind.keys() | its.keys() if kind.get(name) != its.get(name)}
+        if kind.get("source") and its.get("source") and differs in ({"archive"}, {"source"}):
             one, two = (
-                first[first["label"] == label].set_index(["benchmark", "task", "seed"])["allowed"]
-                for label in (best, worst)
+                first[first["label"] == name].set_index(["benchmark", "task", "seed"])["allowed"]
+                for name in (label, other)
             )
             both = one.index.intersection(two.index)
             same = (one[both] == two[both]).astype(float)
-            row: dict[str, object] = {"method": best, "compared with": worst, "pairs": len(same)}
+            row: dict[str, object] = {"method": label, "compared with": other, "pairs": len(same)}
             rows.append(row | _interval("same", same.groupby("seed").mean(), study.rng))
     caption = (
-        "Pairs of runs with one seed and task, one shown the best, the other the worst architectures of the archive; "
-        f"same: the share in which both choose the same first part, mean over seeds with {INTERVALS}. What chooses "
-        "the same part for both ends of the archive has not learned it from the archive."
+        "Pairs of runs with one seed and task that were shown different architectures: the best and the worst of one "
+        "source task's archive, or those of two source tasks; same: the share in which both choose the same first "
+        f"part, mean over seeds with {INTERVALS}. What chooses the same part whatever it is shown has not learned it "
+        "from the archive."
     )
     if rows:
         section.tables.append(Table("archives", caption, pd.DataFrame(rows)))
+    return section
+
+
+def _sources(found: Transfers, study: Study) -> Section:
+    """Returns how alike the tasks are that principles were learned from and those that they were used on."""
+    section = Section("How alike are source and target?")
+    rows = []
+    for name, group in found.parts.groupby("benchmark", sort=False):
+        benchmark, tasks = benchmarks.get(str(name)), [str(task) for task in group["task"].unique()]
+        given = [json.loads(str(parameters)) for parameters in group["method_parameters"].unique()]
+        for source in filter(None, dict.fromkeys(parameters.get("source") for parameters in given)):
+            scores = np.array([benchmark.scores(task, "validation") for task in (source, *tasks)])
+            known = ~np.isnan(scores).any(axis=0)
+            correlation = rank_correlation(scores[:, known], study.rng)
+            for place, task in enumerate(tasks, start=1):
+                row: dict[str, object] = {"source": source, "task": f"{name} / {task}", "n": int(known.sum())}
+                spread = zip(("", "_low", "_high"), correlation, strict=True)
+                rows.append(row | {f"spearman{end}": float(values[0, place]) for end, values in spread})
+    caption = (
+        "Spearman correlation of the validation scores on the task that principles were learned from and on the one "
+        "that they were used on, over the n architectures that have both; 95% bootstrap intervals over architectures."
+    )
+    if rows:
+        section.tables.append(Table("sources", caption, pd.DataFrame(rows)))
     return section
 
 
@@ -292,20 +319,20 @@ def _drawn(name: str, caption: str, panels: Sequence[tuple[Small, str]], labels:
 
 
 def _answers(found: Transfers) -> Section:
-    """Returns how often a model's answers could not be read."""
+    """Returns how often a model's answers could not be read, and what was done about it."""
     section = Section("Translations of principles")
     if found.translations.empty:
         return section
     rows = []
     for (label, benchmark), group in found.translations.groupby(["label", "benchmark"], sort=False):
-        decisions = int(group["decisions"].sum())
-        row: dict[str, object] = {"method": label, "benchmark": benchmark, "answers": len(group)}
-        row |= {"incomplete": int((group["unread"] > 0).sum()), "decisions": decisions}
-        rows.append(row | {"unread": int(group["unread"].sum()), "share": float(group["unread"].sum() / decisions)})
+        row: dict[str, object] = {"method": label, "benchmark": benchmark, "translations": len(group)}
+        row |= {name: int(group[name].sum()) for name in ("answers", "incomplete", "decisions", "replaced")}
+        rows.append(row | {"share": float(group["replaced"].sum() / group["decisions"].sum())})
     caption = (
-        "Answers of the language model that translate principles into allowed options; incomplete: those in which at "
-        "least one decision's line could not be read, which are asked for again and, if that does not help, leave "
-        "that decision all its options; unread: decisions whose line could not be read, and their share."
+        "Translations of principles into allowed options by the language model, and the answers that they took; "
+        "incomplete: answers in which at least one decision's line could not be read, which are asked for again as "
+        "often as the method's `retries` say; replaced: decisions whose line could be read in no answer, which keep "
+        "all their options, and their share of all decisions."
     )
     section.tables.append(Table("translations", caption, pd.DataFrame(rows)))
     return section
@@ -341,8 +368,9 @@ def _claims(verdicts: Sequence[Judged]) -> Section:
         "least .56, p < .05 corrected by Holm over all rows), refuted if the other is better or such a margin is "
         "excluded. The same claims are judged for counted operations, which use no language model: what holds for "
         "them, too, is not the language model's doing. That LAPT does better than operations counted in the same "
-        "archive, or than LAPT that is shown the worst architectures, is no claim of the paper; it is what each of its "
-        "claims needs to be about the language model, and about the archive. Of evaluations, both sides have as many "
+        "archive, or than LAPT that is shown the worst architectures, or those of a task that is less related (by the "
+        "correlation above), is no claim of the paper; it is what each of its claims needs to be about the language "
+        "model, about the archive, and about its source. Of evaluations, both sides have as many "
         "as the shorter budget allows, and tasks on which none of them found a top architecture are left out; ranks "
         "are compared at equal budgets; spread is that of the rank's logarithm, on tasks with median ranks of "
         f"{LOWEST_MEDIAN} or more, since a lower rank has no room to vary. Tasks is how many are left. The paper "

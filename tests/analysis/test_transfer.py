@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis import results, transfer, transfer_claims, transfer_report
 from analysis.report import report
@@ -120,7 +121,18 @@ def test_concentration_of_the_whole_space_is_the_share_itself():
 
 
 def test_unreadable_lines_of_translations_are_counted(measured):
-    assert measured.translations[["decisions", "unread"]].to_numpy().tolist() == [[8, 1], [8, 0]]
+    counts = measured.translations[["answers", "incomplete", "decisions", "replaced"]]
+    assert counts.to_numpy().tolist() == [[1, 1, 8, 1], [1, 0, 8, 0]]
+
+
+def test_a_line_that_an_answer_asked_for_again_has_is_not_replaced(folder, study):
+    answers = study.completions[study.completions["template"] == transfer.TRANSLATION]
+    again = replace(study, completions=answers.assign(step=[3, 4]))
+    (row,) = transfer.measure(folder / results.JOURNAL, again).translations.to_dict("records")
+    assert (row["answers"], row["incomplete"], row["replaced"]) == (2, 1, 0)
+    worse = replace(study, completions=answers.assign(step=[3, 4], text=answers["text"].iloc[0]))
+    (row,) = transfer.measure(folder / results.JOURNAL, worse).translations.to_dict("records")
+    assert (row["answers"], row["incomplete"], row["replaced"]) == (2, 2, 1)
 
 
 def test_answers_in_words_that_were_cut_are_counted(study):
@@ -146,17 +158,42 @@ def test_parts_that_follow_the_list_or_leave_all_open_are_told(measured):
         assert not (part["open"] == 1 and part["listed"])
 
 
-def test_parts_that_are_the_same_for_both_ends_of_the_archive_are_told(measured, study):
+@pytest.mark.parametrize("shown", [{"archive": "worst"}, {"source": "photo"}])
+def test_parts_that_are_the_same_whatever_is_shown_are_told(measured, study, shown):
     first = measured.parts[(measured.parts["part"] == 0) & (measured.parts["method"] == "random_subspace")]
-    best, worst = (json.dumps({"archive": end}) for end in ("best", "worst"))
-    blind = [first.assign(label=kind, method_parameters=kind) for kind in (best, worst)]
+    given = {"source": "arxiv", "archive": "best"}
+    one, other = json.dumps(given), json.dumps(given | shown)
+    blind = [first.assign(label=kind, method_parameters=kind) for kind in (one, other)]
     (table,) = transfer_report._archives(measured._replace(parts=pd.concat(blind)), study).tables
     assert table.frame[["method", "compared with", "pairs", "same"]].to_numpy().tolist() == [
-        [best, worst, len(TASKS) * SEEDS, 1.0]
+        [one, other, len(TASKS) * SEEDS, 1.0]
     ]
     blind[1] = blind[1].assign(allowed="other")
     (table,) = transfer_report._archives(measured._replace(parts=pd.concat(blind)), study).tables
     assert table.frame["same"].tolist() == [0.0]
+
+
+@pytest.mark.parametrize("shown", [{"source": ""}, {"source": "photo", "archive": "worst"}, {"options": 2}])
+def test_parts_are_compared_where_only_what_was_shown_differs(measured, study, shown):
+    first = measured.parts[(measured.parts["part"] == 0) & (measured.parts["method"] == "random_subspace")]
+    given = {"source": "arxiv", "archive": "best", "options": 3}
+    kinds = [json.dumps(given), json.dumps(given | shown)]
+    both = pd.concat([first.assign(label=kind, method_parameters=kind) for kind in kinds])
+    assert transfer_report._archives(measured._replace(parts=both), study).tables == []
+
+
+def test_source_and_target_are_compared_over_the_whole_space(measured, study):
+    (table,) = transfer_report._sources(measured, study).tables
+    source = GRAPH.scores("arxiv", "validation")
+    assert table.frame[["source", "task"]].to_numpy().tolist() == [
+        ["arxiv", f"nas-bench-graph / {task}"] for task in TASKS
+    ]
+    for task, row in zip(TASKS, table.frame.itertuples(), strict=True):
+        target = GRAPH.scores(task, "validation")
+        both = ~np.isnan(source) & ~np.isnan(target)
+        assert row.n == both.sum()
+        assert row.spearman == pytest.approx(stats.spearmanr(source[both], target[both]).statistic)
+        assert row.spearman_low < row.spearman < row.spearman_high
 
 
 def test_figures_of_many_methods_are_drawn_model_by_model():
@@ -170,7 +207,8 @@ def test_a_study_of_one_evaluation_says_nothing_of_searching(study):
     single = study.incumbents.groupby("run").head(1)
     found = transfer_report.sections(replace(study, incumbents=single))
     assert [section.title for section in found.sections] == [
-        "Parts of the space", "Translations of principles", "Principles in words"]  # fmt: skip
+        "Parts of the space", "How alike are source and target?", "Translations of principles", "Principles in words",
+    ]  # fmt: skip
     assert found.verdicts == []
 
 
@@ -265,6 +303,22 @@ def test_a_learner_that_ignores_its_archive_is_not_said_to_look_at_it():
     judged = transfer_claims.judge(found, np.random.default_rng(0))
     levels = {(j.label, j.other): j.outcome.level for j in judged if j.claim == transfer_claims.READS}
     assert levels == {("lapt", "fooled"): "undecided", ("counts", "misled"): "confirmed"}
+
+
+@pytest.mark.parametrize("sources", [("arxiv", "cs"), ("cs", "arxiv")])
+def test_what_comes_from_a_related_task_is_judged_against_what_comes_from_a_less_related_one(sources):
+    known = [GRAPH.scores(task, "validation") for task in (*sources, "cora")]
+    near = [stats.spearmanr(scores, known[2], nan_policy="omit").statistic for scores in known[:2]]
+    ranks = {True: CLOSE, False: [r + 500 for r in CLOSE]}
+    found = outcomes(
+        one=("operation_counts", {"source": sources[0]}, NEVER, ranks[near[0] > near[1]]),
+        two=("operation_counts", {"source": sources[1]}, NEVER, ranks[near[1] > near[0]]),
+        worst=("operation_counts", {"source": sources[1], "archive": "worst"}, NEVER, CLOSE),
+    ).replace({"b": GRAPH.name, "t": "cora"})
+    judged = transfer_claims.judge(found, np.random.default_rng(0))
+    (related,) = [j for j in judged if j.claim == transfer_claims.RELATED]
+    assert (related.label, related.other) == (("one", "two") if near[0] > near[1] else ("two", "one"))
+    assert related.outcome.level == "confirmed"
 
 
 def test_departures_of_the_released_code_are_no_claims_of_the_paper():
