@@ -168,7 +168,9 @@ def _counts(part: Measurements, exact: bool) -> tuple[Floats, Floats | None]:
     if exact:
         return part.series("elite", low=0, high=1), None
     if part.has("candidates"):
-        elites, candidates = part.series("elite", "sum", low=0), part.series("candidates", "sum", low=1)
+        # A row that lacks one of the two says nothing of the other.
+        whole = part.rows[["elite", "candidates"]].notna().all(axis=1)
+        elites, candidates = part.series("elite", "sum", whole, low=0), part.series("candidates", "sum", whole, low=1)
         beyond = part.numbers("elite") > part.numbers("candidates")
         if beyond.any():
             row = int(beyond.argmax())
@@ -219,7 +221,8 @@ def _progress_certificate(
     for values, rows in groups:
         group = Measurements(rows, {}, part.place)
         seen = int(group.flags("in_corpus").sum()) if group.has("in_corpus") else None
-        told = dict(zip(keys, np.array(values).tolist(), strict=True))
+        plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+        told = dict(zip(keys, plain, strict=True))
         found.append((told, progress_certificate.test(group.numbers("log_ratio", infinite=-np.inf), seen)))
     return found
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from analysis.sections import INTERVALS, Drawing, Section, Study, counted, exhib
 from analysis.statistics import Comparison, Estimate
 from analysis.tables import Table, number
 from analysis.trajectories import Axis
+from bench.effects import Tuning
 from bench.methods import methods
 from surrogates.benchmarks import benchmarks
 from surrogates.errors import InputError
@@ -22,6 +24,9 @@ FEW_SEEDS = 10
 
 POINTS = 60
 """Points at which a curve is computed, beyond the first evaluations."""
+
+TUNING = frozenset(field.name for field in fields(Tuning))
+"""Parameters that say how a language model is tuned."""
 
 _AXES: dict[Axis, str] = {
     "evaluations": "evaluations",
@@ -150,6 +155,8 @@ def _own(label: str, kinds: Mapping[str, Any]) -> set[str]:
 def _alike(kind: Any, control: Any, defaults: bool = False) -> bool:
     """Returns whether a method and its control share the model and the parameters that both have.
 
+    How a language model is tuned is nothing that a control without one has, although it may take the same parameters.
+
     Args:
         kind: A row with method, model and parameters.
         control: Likewise.
@@ -160,6 +167,8 @@ def _alike(kind: Any, control: Any, defaults: bool = False) -> bool:
     given, its = json.loads(kind.method_parameters), json.loads(control.method_parameters)
     usual, its_usual = (methods.get(row.method).complete({}) for row in (kind, control))
     shared = given.keys() & its.keys() & usual.keys() & its_usual.keys()
+    if pd.isna(control.model) and not pd.isna(kind.model):
+        shared -= TUNING
     return all(given[k] == its[k] or (defaults and given[k] == usual[k] and its[k] == its_usual[k]) for k in shared)
 
 
@@ -217,14 +226,19 @@ def _anytime(study: Study) -> Section:
 def _curves(
     study: Study, labels: Sequence[str], axis: Axis, places: Sequence[tuple[str, str]], column: str
 ) -> list[Curve]:
-    """Returns each method's curve over the tasks; a run without an incumbent counts as worse than any."""
+    """Returns each method's curve over the tasks; a run without an incumbent counts as worse than any.
+
+    A curve ends where the first of its runs that are still under way is.
+    """
     curves = []
     for label in labels:
         names = [study.of(label, place)["run"].tolist() for place in places]
         if not any(names):
             continue
         chosen = study.incumbents[study.incumbents["run"].isin([run for group in names for run in group])]
-        grid = _grid(float(chosen[trajectories.COLUMN[axis]].max()), whole=axis == "evaluations")
+        ends = chosen.groupby("run")[trajectories.COLUMN[axis]].max()
+        under_way = study.runs.loc[study.runs["run"].isin(ends.index) & (study.runs["status"] != "done"), "run"]
+        grid = _grid(float(ends[under_way].min() if len(under_way) else ends.max()), whole=axis == "evaluations")
         reached = np.full((max(map(len, names)), len(places), len(grid)), np.nan)
         for i, group in enumerate(names):
             found = trajectories.steps(chosen, group, axis, grid, column)
@@ -256,15 +270,15 @@ def _at(study: Study, level: trajectories.Level) -> tuple[Section, str]:
     section = Section(f"After {counted(n, 'evaluation')}")
     if left_out := [label for label in study.labels if label not in labels]:
         section.notes.append(
-            f"{n} evaluations are the largest number that at least two methods reach in all their runs; "
-            f"{listed(left_out)} {'has' if len(left_out) == 1 else 'have'} fewer."
+            f"{listed(left_out)} {'has a run' if len(left_out) == 1 else 'have runs'} with fewer evaluations and "
+            f"{'is' if len(left_out) == 1 else 'are'} left out."
         )
-    elif study.runs["evaluations"].max() > n:
+    if study.runs["evaluations"].max() > n:
         section.notes.append(
-            f"Budgets differ. {n} evaluations are the largest number that all runs reach, so all are compared there."
+            f"Budgets differ. {n} evaluations are the largest number that all runs of these methods reach."
         )
     normalised = study.reached(n, "normalised", labels)
-    tasks = len(study.shared(labels))
+    tasks = len(normalised[labels[0]].columns)
     overall = {label: statistics.iqm_interval(table, study.rng) for label, table in normalised.items()}
     caption = (
         f"Regret after {n} evaluations, in each task's unit, and normalised regret over the {counted(tasks, 'task')} "
@@ -274,7 +288,8 @@ def _at(study: Study, level: trajectories.Level) -> tuple[Section, str]:
         caption += " ∞: too many runs have found no architecture at all."
     section.tables.append(Table(f"regret_at_{n}", caption, _regrets(study, n, labels, overall)))
     if not tasks:
-        return section, f"After {n} evaluations there is no task on which all of {listed(labels)} have runs."
+        text = f"After {n} evaluations there is no task on which all of {listed(labels)} have runs with a known score."
+        return section, text
     pairs = statistics.pairwise_tests(normalised, study.rng)
     if len(labels) > 1:
         _rank(study, section, n, normalised)
@@ -342,16 +357,20 @@ def _headline(n: int, overall: Mapping[str, Estimate], pairs: pd.DataFrame, task
         f"After {n} evaluations {best} has the lowest normalised regret over {counted(tasks, 'task')}: {number(value)} "
         f"[{number(low)}, {number(high)}], n = {runs} runs"
     )
-    beaten = []
+    beaten, better = [], []
     for row in pairs[(pairs["method"] == best) | (pairs["other"] == best)].to_dict("records"):
         first = row["method"] == best
-        if row["p_holm"] < statistics.SIGNIFICANT and (row["improvement"] > 0.5) == first:
-            beaten.append(row["other"] if first else row["method"])
-    equal = [label for label in overall if label not in (*beaten, best)]
-    if not equal and beaten:
+        if row["p_holm"] < statistics.SIGNIFICANT:
+            ahead = beaten if (row["improvement"] > 0.5) == first else better
+            ahead.append(row["other"] if first else row["method"])
+    equal = [label for label in overall if label not in (*beaten, *better, best)]
+    if better:
+        # Means and ranks disagree where a method is mostly better, but far behind when it is not.
+        text += f"; but a run of {listed(better)} is more often the better one (p < .05, corrected by Holm)"
+    if not equal and not better and beaten:
         return f"{text}; it is ahead of every other method (p < .05 each, corrected by Holm)."
     if not equal:
-        return f"{text}; no other method reaches that number."
+        return f"{text}." if better else f"{text}; no other method reaches that number."
     ahead = f"it is ahead of {listed(beaten)}, but " if beaten else ""
     return f"{text}; {ahead}the tests do not set it apart from {listed(equal)}."
 
@@ -370,7 +389,8 @@ def _against_controls(study: Study, found: Sequence[Control]) -> Section:
         "Judged is the statement “the method is better than its control”. With the probability of improvement A: "
         "confirmed, p < .05 and A of at least .56 (the smallest effect that matters, fixed in advance; Vargha and "
         "Delaney 2000); direction, p < .05 but A below .56; refuted, p < .05 the other way round, or the interval of "
-        "A below .56 with at least ten runs a task; otherwise undecided."
+        "A below .56, also with a best and a worst run added to each side, and at least ten runs a task; otherwise "
+        "undecided."
     ]
     section.notes += [f"{method}: {text}" for method, text in _summaries(found, study).items()]
     rows = [

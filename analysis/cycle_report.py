@@ -95,6 +95,7 @@ def _distributions(found: Cycles, study: Study) -> Section:
     rows = []
     for key, group in found.table.groupby(GROUP, sort=False):
         first, last = (group[group["cycle"] == c].set_index("seed") for c in (0, int(group["cycle"].max())))
+        first = first.loc[first.index.intersection(last.index)]
         row = {**_named(key), "seeds": len(last), "cycles": int(group["cycle"].max()) + 1}
         for column, name, within in (("mass", "C", UNIT), ("quality", "E[q]", UNIT), ("entropy", "H", (0.0, np.inf))):
             row |= over_seeds(f"{name} first", first[column], within)
@@ -103,9 +104,9 @@ def _distributions(found: Cycles, study: Study) -> Section:
         row |= over_seeds("distance last", last["distance"], UNIT) | over_seeds("distinct last", last["distinct"], UNIT)
         rows.append(row)
     caption = (
-        f"The first and the last cycle, means with {INTERVAL}: elite mass C, expected quality E[q], entropy H in nats, "
-        "the effective number exp(H) (geometric mean), the mean share of decisions in which the canonical graphs of "
-        "two draws differ, and the share of candidates that differ."
+        f"The first and the last cycle of the seeds that reached the last, means with {INTERVAL}: elite mass C, "
+        "expected quality E[q], entropy H in nats, the effective number exp(H) (geometric mean), the mean share of "
+        "decisions in which the canonical graphs of two draws differ, and the share of candidates that differ."
     )
     section.tables.append(Table("cycles", caption, pd.DataFrame(rows)))
     return section
@@ -139,6 +140,9 @@ def _claims(found: Cycles, verdicts: Sequence[Found]) -> Section:
         "vacuous where an assumption of the claim does not hold: the claim then says nothing of that run. What was "
         "measured stands beside it all the same."
     )
+    if not verdicts:
+        section.notes.append("There is no verdict yet: the claims are about what changes from cycle to cycle.")
+        return section
     section.notes += _broken(verdicts)
     rows = []
     for claim, label, benchmark, task, verdict in verdicts:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.programs import Program, compiles, corrupt, sources
+from analysis.statistics import RESAMPLES
 from surrogates.errors import InputError
 from theory import delta_validity
 from theory.delta_validity import losing_error, valid_rate
-from theory.demonstration import Demonstration, Row, row, share
+from theory.demonstration import CONFIDENCE, Demonstration, Row, row, share
 from theory.generated_programs import Process, simulate_errors
 from theory.proportion import proportion_interval
 
@@ -221,11 +222,13 @@ def demonstrate(rng: np.random.Generator, programs: int = 100) -> Demonstration:
     curves: dict[str, dict[str, list[float]]] = {
         name: {"x": list(errors), "y": []} for name in ("predicted", "published model", "full programs")
     }
+    valids = []
     measured: dict[str, list[float]] = {"x": list(errors), "y": [], "low": [], "high": []}
     for delta_error in errors:
         own = _markov(delta_error, clustering)
         injected = [_within(d, own, rng) for d in deltas]
         matched, valid = corrupted_deltas(deltas, injected, rng)
+        valids.append(valid)
         context = float(np.mean(_rates(n_context, own, 1.0)))
         predicted = float(np.mean(_rates(n_context, own, 1.0) * _rates(n_added, own, breaking)))
         published = float(np.mean(_rates(n_added, own, 1.0)))
@@ -241,11 +244,12 @@ def demonstrate(rng: np.random.Generator, programs: int = 100) -> Demonstration:
         curves["predicted"]["y"].append(predicted)
         curves["published model"]["y"].append(published)
         curves["full programs"]["y"].append(float(np.mean(full_valid)))
-    crossing = _crossing(np.array(errors), np.array(measured["y"]) - float(np.mean(full_valid)))
+    gains = np.array(valids, dtype=float) - np.array(full_valid, dtype=float)
+    resampled = (gains[:, drawn].mean(axis=1) for drawn in rng.integers(len(deltas), size=(RESAMPLES, len(deltas))))
+    crossings = [_crossing(np.array(errors), gain) for gain in (gains.mean(axis=1), *resampled)]
     boundary = losing_error(error, float(n_full.mean()), float(n_added.mean()))
-    rows.append(
-        row(f"p above which deltas lose (full programs: {error}); published model", boundary, crossing, "breaks")
-    )
+    text = f"p above which deltas lose (full programs: {error}); published model"
+    rows.append(_boundary(text, boundary, crossings[0], np.array(crossings[1:]), len(deltas)))
     caption = (
         "Share of real deltas, applied by git, whose result compiles, against their error probability per token, with "
         f"95% intervals; full programs with p = {error} beside it. Predicted: context tokens must all be right, and a "
@@ -268,10 +272,18 @@ def _within(delta: Delta, process: Process, rng: np.random.Generator) -> NDArray
     return wrong
 
 
-def _crossing(x: NDArray[np.float64], y: NDArray[np.float64]) -> float | None:
-    """Returns where y first falls below 0, by linear interpolation; None if it never does."""
+def _boundary(quantity: str, predicted: float, measured: float, drawn: NDArray[np.float64], n: int) -> Row:
+    """Returns the line for a boundary, with its percentile bootstrap interval; infinite: beyond what was measured."""
+    tails = [(1 - level) / 2 for level in (0.95, CONFIDENCE)]
+    (low, high), (least, most) = (np.quantile(drawn, [t, 1 - t], method="inverted_cdf").tolist() for t in tails)
+    verdict = "holds" if least <= predicted <= most else "breaks"
+    return row(quantity, predicted, measured, verdict, (low, high), n)
+
+
+def _crossing(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Returns where y first falls below 0, by linear interpolation; infinity if it never does."""
     below = np.flatnonzero(y < 0)
     if not len(below):
-        return None
+        return np.inf
     i = int(below[0])
     return float(x[0]) if i == 0 else float(x[i - 1] + (x[i] - x[i - 1]) * y[i - 1] / (y[i - 1] - y[i]))

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench import journal
+from bench.methods import methods
 from surrogates.benchmarks import benchmarks
 from surrogates.errors import InputError
 
@@ -237,8 +238,13 @@ def write(file: Path, fill: Callable[[Path], object]) -> None:
 
 
 def _configured(runs: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Replaces the JSON of each run by columns."""
+    """Replaces the JSON of each run by columns; a parameter that its method has got since is at its default."""
     rows = []
+
+    @cache
+    def defaults(method: str) -> dict[str, object]:
+        return methods.get(method).parameters if method in methods.names() else {}
+
     for run in runs.itertuples():
         try:
             config = json.loads(str(run.config))
@@ -246,7 +252,7 @@ def _configured(runs: pd.DataFrame, path: Path) -> pd.DataFrame:
                 {
                     **{name: config[name] for name in ("benchmark", "task", "method", "model", "seed")},
                     **{name: config[name] for name in ("method_version", "benchmark_version", "data", "revision")},
-                    "method_parameters": json.dumps(config["parameters"], sort_keys=True),
+                    "method_parameters": json.dumps(defaults(config["method"]) | config["parameters"], sort_keys=True),
                     **{f"budget_{limit}": config["budget"].get(limit) for limit in LIMITS},
                 }
             )

@@ -158,10 +158,11 @@ class Study:
         return "Seeds a task: " + "; ".join(f"{n} for {listed(names)}" for n, names in counts.items()) + "."
 
     def reached(self, evaluations: int, column: str, wanted: Iterable[str]) -> dict[str, pd.DataFrame]:
-        """Returns, by label, seeds by those tasks that all wanted labels have runs on."""
+        """Returns, by label, seeds by those tasks on which all wanted labels have runs, and some value is known."""
         chosen = list(wanted)
-        tasks = [f"{benchmark}/{task}" for benchmark, task in self.shared(chosen)]
         found = trajectories.by_seed_and_task(self.incumbents, self.runs, evaluations, column)
+        shared = [f"{benchmark}/{task}" for benchmark, task in self.shared(chosen)]
+        tasks = [task for task in shared if all(found[label][task].notna().any() for label in chosen)]
         return {label: found[label][tasks] for label in chosen}
 
 

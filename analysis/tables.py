@@ -76,7 +76,7 @@ def _cell(value: object, column: str) -> str:
     if value is None or pd.isna(value):  # pyright: ignore[reportCallIssue, reportArgumentType]
         return "–"
     if isinstance(value, float):
-        return f"{value:.2g}" if column.startswith("p") else number(value)
+        return f"{value:.2g}" if column == "p" or column.startswith("p_") else number(value)
     return f"{value:,}" if isinstance(value, int) and column != "seed" else str(value)
 
 

@@ -174,7 +174,7 @@ def by_seed_and_task(
     scored = made["validation"].count().reindex(runs["run"], fill_value=0).to_numpy() > 0
     cells = runs.assign(value=runs["run"].map(last).where(scored, np.inf), place=runs["benchmark"] + "/" + runs["task"])
     return {
-        str(label): rows.pivot_table(index="seed", columns="place", values="value", aggfunc="last")
+        str(label): rows.pivot(index="seed", columns="place", values="value")
         for label, rows in cells.groupby("label", sort=False)
     }
 

@@ -191,6 +191,20 @@ def test_each_step_is_certified_by_its_own_elites():
     assert [f["verdict"] for f in seen] == ["vacuous", "refuted"]
 
 
+def test_seeds_and_cycles_of_a_step_are_told_as_they_are():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"seed": ["s0"] * 50 + ["s1"] * 50, "cycle": 3, "log_ratio": rng.normal(1, 0.5, 100)})
+    assert [(f["seed"], f["cycle"]) for f in check("progress-certificate", table)] == [("s0", 3), ("s1", 3)]
+
+
+def test_a_row_without_elites_has_no_candidates_either():
+    counts = elite_mass.simulate(np.random.default_rng(1), 4, 5, candidates=20)
+    whole = long(elite=counts, candidates=np.full((4, 5), 20))
+    for lacking in ("elite", "candidates"):
+        more = pd.concat([whole.astype(float), whole.astype(float).assign(**{lacking: np.nan})])
+        assert check("elite-mass", more) == check("elite-mass", whole)
+
+
 def test_the_numbers_are_those_of_the_theory():
     table = tables()["cross-entropy-update"]
     wide = [table[c].to_numpy().reshape(5, 4) for c in ("before", "after", "least")]

@@ -4,9 +4,11 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from analysis import comparison
+from analysis import comparison, statistics
 from bench.methods import methods
 
 
@@ -46,10 +48,32 @@ def test_defaults_in_which_a_control_differs_by_design_do_not_part_it_from_its_m
     assert own(kind("exact_ce", "decoder", elite="share"), eda=kind("eda", elite="share"))
 
 
+def test_how_a_model_is_tuned_does_not_part_a_method_from_a_control_without_a_model():
+    tuned = kind("exact_ce", "smollm2", steps=4, precision="bfloat16")
+    assert own(tuned, eda=kind("eda"))
+    assert own(kind("exact_ce", steps=4), eda=kind("eda")) == set()
+    assert own(kind("exact_ce", "smollm2", steps=4, smoothing=0.5), eda=kind("eda")) == set()
+
+
 def test_a_control_with_the_very_parameters_comes_before_one_with_its_own_defaults():
     usual, equal = kind("regularized_evolution"), kind("regularized_evolution", population=5, tournament=2)
     assert own(kind("random_subspace"), usual=usual) == {"usual"}
     assert own(kind("random_subspace"), usual=usual, equal=equal) == {"equal"}
+
+
+def headline(ours, theirs):
+    values = {"often_first": pd.DataFrame({"t": ours}), "steady": pd.DataFrame({"t": theirs})}
+    rng = np.random.default_rng(0)
+    overall = {label: statistics.iqm_interval(table, rng) for label, table in values.items()}
+    return comparison._headline(10, overall, statistics.pairwise_tests(values, rng), 1)
+
+
+def test_a_better_mean_is_not_said_to_be_undistinguished_from_what_is_more_often_better():
+    said = headline([0.0] * 14 + [1.0] * 6, [0.05] * 20)
+    assert "steady has the lowest normalised regret" in said
+    assert "a run of often_first is more often the better one" in said
+    assert "apart" not in said
+    assert "do not set it apart from steady" in headline([0.0, 0.2] * 10, [0.1] * 20)
 
 
 def test_a_method_whose_control_is_not_installed_has_none(monkeypatch):

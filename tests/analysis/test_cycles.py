@@ -150,6 +150,29 @@ def test_a_tune_that_was_undone_counts_as_no_fall(measured):
     assert found.estimate == pytest.approx(falls.mean())
 
 
+def test_a_study_that_ends_with_its_first_cycle_is_reported(tmp_path):
+    grid = {
+        "methods": [{"name": "eda", "candidates": 5}, "random_search"], "benchmarks": {"analog-nasbench": ["clean"]},
+        "seeds": 2, "budget": {"evaluations": 5},
+    }  # fmt: skip
+    study = Study(name="short", title="Short", grid=[Grid.model_validate(grid)])
+    run_study(study, study.runs(), tmp_path, Inline())
+    assert "There is no verdict yet" in report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_first_and_last_cycles_are_of_the_same_seeds(folder, measured):
+    from analysis.report import _study
+
+    ended = measured.table[(measured.table["cycle"] < CYCLES - 1) | (measured.table["seed"] == 0)]
+    section = cycle_report._distributions(
+        measured._replace(table=ended), _study(folder, results.read(folder / results.JOURNAL))
+    )
+    (table,) = (table for table in section.tables if table.name == "cycles")
+    assert set(table.frame["seeds"]) == {1}
+    first = the_run(measured)["mass"][0]
+    assert table.frame["C first"][0] == pytest.approx(first)
+
+
 def test_an_accumulated_corpus_holds_what_the_cycle_did_not_bring(measured):
     rows = the_run(measured, "eda corpus=accumulated smoothing=0.5")
     assert rows["foreign"][0] == 0

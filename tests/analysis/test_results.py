@@ -8,9 +8,12 @@ import pytest
 
 from analysis import results
 from analysis.report import report
+from bench.budget import Budget
 from bench.driver import Driver
 from bench.executors import Inline
 from bench.journal import Journal
+from bench.methods import methods
+from bench.study import Run
 from surrogates.benchmarks import benchmarks
 from surrogates.errors import InputError
 
@@ -41,6 +44,19 @@ def test_there_is_a_row_for_each_evaluation_numbered_within_its_run(found):
     for _, rows in found.trajectories.groupby("run"):
         assert rows["evaluation"].tolist() == list(range(1, len(rows) + 1))
     assert found.trajectories["run"].nunique() == len(found.runs) == 42
+
+
+def test_a_run_from_before_its_method_had_a_parameter_is_superseded_by_one_with_its_default(tmp_path):
+    evolution, graph = methods.get("regularized_evolution"), benchmarks.get("nas-bench-graph")
+    run = Run(evolution, {}, graph, "cora", 0, Budget(evaluations=3))
+    old = {**run.config, "parameters": {"population": 5}}
+    default = evolution.parameters["tournament"]
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.register([("old", old), ("new", {**old, "parameters": {"population": 5, "tournament": default}})])
+    journal.close()
+    runs = results.read(tmp_path / "journal.sqlite").runs
+    assert dict(zip(runs["run"], runs["superseded"], strict=True)) == {"old": True, "new": False}
+    assert runs["method_parameters"].nunique() == 1
 
 
 def test_scores_are_those_of_the_benchmark(found):

@@ -282,7 +282,8 @@ def test_the_runs_needed_give_the_power_they_promise():
 def level_of(ours, theirs, rng):
     """What `against_control` says of a single pair, without the correction that then changes nothing."""
     chance = statistics.probability_of_improvement(ours, theirs, rng, 500)
-    return statistics._judge(statistics.van_elteren(ours, theirs), chance, statistics._both(ours, theirs), 1)[0]
+    p, pairs = statistics.van_elteren(ours, theirs), statistics._both(ours, theirs)
+    return statistics._judge(p, chance, pairs, 1, rng)[0]
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 20])
@@ -298,6 +299,15 @@ def test_a_gain_that_matters_is_rarely_called_refuted(seeds):
     """At A = .56, the smallest effect that matters, by a test at 2.5% or an interval whose end errs as often."""
     shift, rng, trials = stats.norm.ppf(0.56) * np.sqrt(2), np.random.default_rng(12), 500
     levels = [level_of(rng.normal(size=(seeds, 4)), rng.normal(shift, size=(seeds, 4)), rng) for _ in range(trials)]
+    assert sum(level == "refuted" for level in levels) <= stats.binom.ppf(0.999, trials, 0.03)
+
+
+@pytest.mark.parametrize("seeds", [10, 20, 40])
+def test_a_rare_gain_that_matters_is_rarely_called_refuted(seeds):
+    """One run in eight finds what the control never does, so that A = .56; most samples are nearly all ties."""
+    rng, trials = np.random.default_rng(13), 300
+    ours = rng.random((trials, seeds, 1)) >= 0.12
+    levels = [level_of(found.astype(float), np.ones((seeds, 1)), rng) for found in ours]
     assert sum(level == "refuted" for level in levels) <= stats.binom.ppf(0.999, trials, 0.03)
 
 

@@ -15,6 +15,7 @@ FRAME = pd.DataFrame(
         "regret_low": [0.1, np.nan],
         "regret_high": [0.2, np.nan],
         "p_holm": [0.00012345, 1.0],
+        "predicted": [0.605, -2.302],
         "n": [1234, 5],
         "needed": pd.array([None, 7], dtype="Int64"),
     }
@@ -24,10 +25,10 @@ TABLE = Table("regret", "What it shows,\nin two lines.", FRAME)
 
 def test_estimates_are_set_with_their_intervals():
     text = TABLE.typeset()
-    assert list(text.columns) == ["method", "regret", "p holm", "n", "needed"]
-    assert text.iloc[0].tolist() == ["genius_blind (a & b)", "0.123 [0.100, 0.200]", "0.00012", "1,234", "–"]
-    assert text.iloc[1].tolist() == ["50% #1", "–", "1", "5", "7"]
-    assert TABLE.numeric() == [False, True, True, True, True]
+    assert list(text.columns) == ["method", "regret", "p holm", "predicted", "n", "needed"]
+    assert text.iloc[0].tolist() == ["genius_blind (a & b)", "0.123 [0.100, 0.200]", "0.00012", "0.605", "1,234", "–"]
+    assert text.iloc[1].tolist() == ["50% #1", "–", "1", "−2.30", "5", "7"]
+    assert TABLE.numeric() == [False, True, True, True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_the_csv_file_holds_the_numbers_in_full(tmp_path):
 def test_latex_is_booktabs_with_escaped_text(tmp_path):
     TABLE.save(tmp_path)
     text = (tmp_path / "regret.tex").read_text(encoding="utf-8")
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrrrr}"):
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\begin{tabular}{lrrrrr}"):
         assert rule in text
     assert r"genius\_blind (a \& b)" in text
     assert r"50\% \#1" in text

@@ -120,6 +120,8 @@ def test_scores_by_seed_and_task_tell_missing_runs_from_runs_without_an_architec
     scores = trajectories.by_seed_and_task(found, table, 1, "regret")["m"]
     assert scores[place].tolist() == pytest.approx([OPTIMUM - 0.5, np.inf, np.inf])
     assert scores["nas-bench-graph/arxiv"].isna().tolist() == [False, True, True]
+    unknown = trajectories.by_seed_and_task(found.assign(regret=np.nan), table[table["run"] != "c"], 1, "regret")["m"]
+    assert unknown["nas-bench-graph/arxiv"].isna().all()
 
 
 def test_methods_are_compared_at_the_largest_numbers_of_evaluations_that_they_reach():
