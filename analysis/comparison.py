@@ -364,15 +364,17 @@ def _headline(n: int, overall: Mapping[str, Estimate], pairs: pd.DataFrame, task
             ahead = beaten if (row["improvement"] > 0.5) == first else better
             ahead.append(row["other"] if first else row["method"])
     equal = [label for label in overall if label not in (*beaten, *better, best)]
+    if len(overall) == 1:
+        return f"{text}; no other method reaches that number."
+    if not equal and not better:
+        return f"{text}; it is ahead of every other method (p < .05 each, corrected by Holm)."
+    said = [f"it is ahead of {listed(beaten)}"] if beaten else []
     if better:
         # Means and ranks disagree where a method is mostly better, but far behind when it is not.
-        text += f"; but a run of {listed(better)} is more often the better one (p < .05, corrected by Holm)"
-    if not equal and not better and beaten:
-        return f"{text}; it is ahead of every other method (p < .05 each, corrected by Holm)."
-    if not equal:
-        return f"{text}." if better else f"{text}; no other method reaches that number."
-    ahead = f"it is ahead of {listed(beaten)}, but " if beaten else ""
-    return f"{text}; {ahead}the tests do not set it apart from {listed(equal)}."
+        said.append(f"more often than not, a run of {listed(better)} is better than one of {best}")
+    if equal:
+        said.append(f"the tests do not set {best} apart from {listed(equal)}")
+    return f"{text}; {', but '.join(said)}."
 
 
 def _headline_of(control: Control) -> Headline:

@@ -287,17 +287,15 @@ def _sources(found: Transfers, study: Study) -> Section:
     """Returns how alike the tasks are that principles were learned from and those that they were used on."""
     section = Section("How alike are source and target?")
     rows = []
-    for name, group in found.parts.groupby("benchmark", sort=False):
-        benchmark, tasks = benchmarks.get(str(name)), [str(task) for task in group["task"].unique()]
-        given = [json.loads(str(parameters)) for parameters in group["method_parameters"].unique()]
-        for source in filter(None, dict.fromkeys(parameters.get("source") for parameters in given)):
-            scores = np.array([benchmark.scores(task, "validation") for task in (source, *tasks)])
-            known = ~np.isnan(scores).any(axis=0)
-            correlation = rank_correlation(scores[:, known], study.rng)
-            for place, task in enumerate(tasks, start=1):
-                row: dict[str, object] = {"source": source, "task": f"{name} / {task}", "n": int(known.sum())}
-                spread = zip(("", "_low", "_high"), correlation, strict=True)
-                rows.append(row | {f"spearman{end}": float(values[0, place]) for end, values in spread})
+    runs = found.parts.drop_duplicates(["benchmark", "task", "method_parameters"])
+    given = [json.loads(str(parameters)).get("source", "") for parameters in runs["method_parameters"]]
+    pairs = runs.assign(source=given)[["benchmark", "source", "task"]].drop_duplicates()
+    for name, source, task in pairs[pairs["source"] != ""].astype(str).itertuples(index=False):
+        scores = np.array([benchmarks.get(name).scores(t, "validation") for t in (source, task)])
+        known = ~np.isnan(scores).any(axis=0)
+        ends = zip(("", "_low", "_high"), rank_correlation(scores[:, known], study.rng), strict=True)
+        row: dict[str, object] = {"source": source, "task": f"{name} / {task}", "n": int(known.sum())}
+        rows.append(row | {f"spearman{end}": float(values[0, 1]) for end, values in ends})
     caption = (
         "Spearman correlation of the validation scores on the task that principles were learned from and on the one "
         "that they were used on, over the n architectures that have both; 95% bootstrap intervals over architectures."

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Protocol
@@ -45,20 +46,24 @@ class ExecutorError(InputError):
 
 
 class ProcessPool:
-    """Computes on a pool of processes; a question whose process was lost is put again, once, to a pool of its own.
+    """Computes on a pool of processes; a question whose process was lost is put again, once, to processes of its own.
 
     Args:
-        workers: Number of processes.
+        workers: Number of processes; of those that questions are put to again, one question at a time, as many more.
     """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._pool = self._new()
+        self._again = threading.Lock()
 
     def _new(self) -> ProcessPoolExecutor:
         # Ctrl-C in a terminal reaches all processes; the pool's are ended by this one.
         ignoring = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-        return ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"), **ignoring)
+        try:
+            return ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"), **ignoring)
+        except OSError as error:
+            raise _nowhere(error) from error
 
     async def query(self, benchmark: Benchmark, archs: Sequence[Arch], task: str, fidelity: int | None) -> Scores:
         """Returns the scores; the architectures are shared out over the processes in order.
@@ -67,46 +72,56 @@ class ProcessPool:
             ExecutorError: No process can be started, or each ends at once.
             BrokenProcessPool: The architectures end the process that computes them.
         """
-        pool = self._pool
+        pool, question = self._pool, (benchmark.name, archs, task, fidelity)
         try:
-            return await self._share(pool, benchmark, archs, task, fidelity)
-        except (BrokenProcessPool, OSError):
+            return _joined(await asyncio.gather(*map(asyncio.wrap_future, self._ask(pool, *question))))
+        except BrokenProcessPool:
             if self._pool is pool:
                 self._pool = self._new()
-        alone = self._new()
-        try:
-            return await self._share(alone, benchmark, archs, task, fidelity)
-        except (BrokenProcessPool, OSError):
-            await self._try()
-            raise
-        finally:
-            alone.shutdown(wait=False, cancel_futures=True)
+        return await asyncio.to_thread(self._ask_alone, *question)
 
-    async def _try(self) -> None:
-        """Makes sure that a process can compute anything at all."""
-        probe = self._new()
-        try:
-            await asyncio.get_running_loop().run_in_executor(probe, os.getpid)
-        except (BrokenProcessPool, OSError) as error:
-            raise ExecutorError(
-                f"processes for evaluations cannot be started or end at once ({error}); give fewer --workers, or "
-                "--executor inline; from a script, start under `if __name__ == '__main__':`"
-            ) from error
-        finally:
-            probe.shutdown(wait=False, cancel_futures=True)
-
-    async def _share(
-        self, pool: ProcessPoolExecutor, benchmark: Benchmark, archs: Sequence[Arch], task: str, fidelity: int | None
-    ) -> Scores:
+    def _ask(
+        self, pool: ProcessPoolExecutor, benchmark: str, archs: Sequence[Arch], task: str, fidelity: int | None
+    ) -> list[Future[Scores]]:
         size = -(-len(archs) // self._workers)
         chunks = [archs[i : i + size] for i in range(0, len(archs), size)]
-        loop = asyncio.get_running_loop()
-        asked = [loop.run_in_executor(pool, _query, benchmark.name, chunk, task, fidelity) for chunk in chunks]
-        return Scores(*(np.concatenate(column) for column in zip(*await asyncio.gather(*asked), strict=True)))
+        try:
+            return [pool.submit(_query, benchmark, chunk, task, fidelity) for chunk in chunks]
+        except OSError as error:
+            raise _nowhere(error) from error
+
+    def _ask_alone(self, benchmark: str, archs: Sequence[Arch], task: str, fidelity: int | None) -> Scores:
+        """Answers a question by processes that no other question can end."""
+        with self._again:
+            try:
+                with self._new() as pool:
+                    return _joined([found.result() for found in self._ask(pool, benchmark, archs, task, fidelity)])
+            except BrokenProcessPool:
+                self._try()
+                raise
+
+    def _try(self) -> None:
+        """Makes sure that a process can compute anything at all."""
+        try:
+            with self._new() as pool:
+                pool.submit(os.getpid).result()
+        except (BrokenProcessPool, OSError) as error:
+            raise _nowhere(error) from error
 
     def close(self) -> None:
         """Ends the processes."""
         self._pool.shutdown(cancel_futures=True)
+
+
+def _nowhere(error: Exception) -> ExecutorError:
+    return ExecutorError(
+        f"processes for evaluations cannot be started or end at once ({error}); give fewer --workers, or "
+        "--executor inline; from a script, start under `if __name__ == '__main__':`"
+    )
+
+
+def _joined(parts: Iterable[Scores]) -> Scores:
+    return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _query(benchmark: str, archs: Sequence[Arch], task: str, fidelity: int | None) -> Scores:

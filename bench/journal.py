@@ -278,9 +278,11 @@ class Journal:
             self._db.executemany(_insert(CompletionRow, "completions"), completions)
 
     def write_tune(self, row: TuneRow) -> None:
-        """Appends one tuning step."""
+        """Appends one tuning step, which then outlasts a crash of the machine: the generator before may be removed."""
+        self._db.execute("PRAGMA synchronous=FULL")
         with self.transaction():
             self._db.execute(_insert(TuneRow, "tunes"), row)
+        self._db.execute("PRAGMA synchronous=NORMAL")
 
     def write_note(self, run: int, step: int, name: str, text: str) -> None:
         """Enters what a method tells; once told, a replay does not change it."""
@@ -313,9 +315,10 @@ class Journal:
         return found
 
     def answers(self, runs: Iterable[int]) -> dict[str, AnswerColumns]:
-        """Returns what language models have answered to runs, by the question's hash."""
+        """Returns what language models have answered to runs, by the question's hash; without what they refused."""
         query = (
-            "SELECT prompt_hash, text, prompt_tokens, completion_tokens, seconds, failure FROM completions WHERE run=?"
+            "SELECT prompt_hash, text, prompt_tokens, completion_tokens, seconds, failure FROM completions "
+            "WHERE run=? AND (failure IS NULL OR completion_tokens > 0)"
         )
         with _explained(self.path):
             return {row[0]: row[1:] for run in runs for row in self._db.execute(query, (run,))}

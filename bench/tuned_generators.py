@@ -191,10 +191,10 @@ class TunedGenerators:
         elif recorded.data_hash != data_hash:
             raise active.contradiction(f"to tune on {texts}", recorded.texts)
         if recorded.generator:
-            before, active.generator = active.generator, recorded.generator
-            if not active.tunes:  # nothing is left to replay; after a crash of the machine, the last row may be lost
+            active.generator = recorded.generator
+            if not active.tunes:  # nothing is left to replay: older states are of no use
                 for old in (self._states / str(active.id)).glob("*"):
-                    if old.name not in (before, active.generator):
+                    if old.name != active.generator:
                         old.unlink()
         losses, pairs = json.loads(recorded.losses), json.loads(recorded.log_likelihoods)
         return [(active, Tuned(tuple(losses), tuple(map(tuple, pairs)), recorded.failure))]
@@ -214,9 +214,19 @@ class TunedGenerators:
                 made = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())  # before the journal tells of it
             out.replace(folder / made)
+            _sync(folder)
         except OSError as error:
             raise InputError(f"{out}: {error.strerror or error}; {RESUMABLE}") from error
         return answer, made
+
+
+def _sync(folder: Path) -> None:
+    """Makes the names of a folder outlast a crash of the machine."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 _Asked = tuple[str | None, str, Sampling]

@@ -1,6 +1,7 @@
 """Asks a served language model, many prompts at once, and gets every prompt answered although the server may die."""
 
 import asyncio
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -78,13 +79,14 @@ class Client:
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._ensuring = asyncio.Lock()
         self._clients: dict[str, openai.AsyncOpenAI] = {}
+        self._away: tuple[float, InputError | None] = -math.inf, None
 
     async def complete(self, request: Request) -> Reply:
         """Returns the model's answer.
 
         A request that the server refuses (a prompt too long, a grammar it cannot read) is a failed reply, as is an
         answer that was cut. A request whose server died or keeps silent is put again, with the same seed, to the
-        restarted server; one of the user's has more than a minute to come back.
+        restarted server; one of the user's has a minute or more to come back.
 
         Args:
             request: The prompt and how to answer it.
@@ -129,11 +131,21 @@ class Client:
             await self._clients.popitem()[1].close()
 
     async def _connect(self, check: bool) -> "openai.AsyncOpenAI":
-        """Returns the connections to where the server is now, after making sure of it at first and when told to."""
+        """Returns the connections to where the server is now, after making sure of it at first and when told to.
+
+        Requests that waited for another one's check share what it found.
+        """
         import openai
 
         if check or not self._clients:
-            await asyncio.to_thread(self.server.ensure)
+            found, problem = self._away
+            if problem and time.monotonic() < found + PAUSE:
+                raise problem
+            try:
+                await asyncio.to_thread(self.server.ensure)
+            except InputError as error:
+                self._away = time.monotonic(), error
+                raise
         url = self.server.base_url
         for gone in [other for other in self._clients if other != url]:
             await self._clients.pop(gone).close()

@@ -61,19 +61,23 @@ def test_a_control_with_the_very_parameters_comes_before_one_with_its_own_defaul
     assert own(kind("random_subspace"), usual=usual, equal=equal) == {"equal"}
 
 
-def headline(ours, theirs):
-    values = {"often_first": pd.DataFrame({"t": ours}), "steady": pd.DataFrame({"t": theirs})}
+def headline(**runs):
+    values = {label: pd.DataFrame({"t": made}) for label, made in runs.items()}
     rng = np.random.default_rng(0)
     overall = {label: statistics.iqm_interval(table, rng) for label, table in values.items()}
     return comparison._headline(10, overall, statistics.pairwise_tests(values, rng), 1)
 
 
 def test_a_better_mean_is_not_said_to_be_undistinguished_from_what_is_more_often_better():
-    said = headline([0.0] * 14 + [1.0] * 6, [0.05] * 20)
+    often, steady, like = [0.0] * 28 + [1.0] * 12, [0.05] * 40, [0.045, 0.065] * 20
+    said = headline(often=often, steady=steady)
     assert "steady has the lowest normalised regret" in said
-    assert "a run of often_first is more often the better one" in said
-    assert "apart" not in said
-    assert "do not set it apart from steady" in headline([0.0, 0.2] * 10, [0.1] * 20)
+    assert said.endswith("n = 40 runs; more often than not, a run of often is better than one of steady.")
+    said = headline(often=often, steady=steady, like=like, bad=[2.0] * 40)
+    assert said.endswith("ahead of bad, but more often than not, a run of often is better than one of steady, "
+                         "but the tests do not set steady apart from like.")  # fmt: skip
+    assert headline(steady=steady, like=like).endswith("; the tests do not set steady apart from like.")
+    assert headline(steady=steady).endswith("no other method reaches that number.")
 
 
 def test_a_method_whose_control_is_not_installed_has_none(monkeypatch):

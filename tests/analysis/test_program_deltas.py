@@ -31,6 +31,22 @@ def test_a_wrong_context_token_keeps_the_delta_from_applying(pool):
     assert not valid.any()
 
 
+def test_a_crossing_is_where_the_line_between_two_points_is_zero():
+    x = np.array([0.01, 0.02, 0.04])
+    assert program_deltas._crossing(x, np.array([3.0, -1.0, -2.0])) == pytest.approx(0.0175)
+    assert program_deltas._crossing(x, np.array([-1.0, 1.0, 1.0])) == 0.01
+    assert program_deltas._crossing(x, np.ones(3)) == np.inf
+
+
+def test_a_boundary_holds_where_its_interval_meets_the_prediction():
+    drawn = np.linspace(0.01, 0.02, 10_001)
+    found = {p: program_deltas._boundary("b", p, 0.015, drawn, 7) for p in (0.009, 0.0101, 0.021)}
+    assert [row["verdict"] for row in found.values()] == ["breaks", "holds", "breaks"]
+    assert found[0.009]["interval"] == pytest.approx((0.01025, 0.01975), abs=1e-5)
+    beyond = program_deltas._boundary("b", 0.5, np.inf, np.r_[drawn, np.full(1000, np.inf)], 7)
+    assert beyond["verdict"] == "holds"
+
+
 def test_one_bad_delta_does_not_stop_the_others():
     parent = "".join(f"line{i} = {i}\n" for i in range(8))
     diff = (

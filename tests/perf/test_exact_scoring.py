@@ -1,7 +1,6 @@
 """Speed of exact scores beside its floor, one forward pass over the tokens that are needed: `make bench`."""
 
 import os
-import resource
 import subprocess
 
 import numpy as np
@@ -42,14 +41,14 @@ pytestmark = [
 ]
 
 
-def test_scores_of_15625_cells(benchmark, name, precision):
+def test_scores_of_15625_cells(benchmark, peak_memory, name, precision):
     with Tuner(models.get(name), spaces.get("nas_bench_201")) as tuner:
         with pytest.raises(InputError, match="need"):
             tuner.score([0] * 100_000)  # loads the model
         sampling = Sampling(precision=precision)
         found = benchmark.pedantic(tuner.score, args=(PROMPT, sampling), rounds=1)
-    # Of all processes so far, in GB.
-    benchmark.extra_info["peak"] = peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+        peak = peak_memory(tuner)
+    benchmark.extra_info["peak"] = peak
     assert peak < 6
     assert np.exp(found.masked).sum() == pytest.approx(1, abs=1e-5)
 

@@ -1,6 +1,5 @@
 """Speed and memory of a cycle: tuning on its elites, and the exact distribution of what comes of it."""
 
-import resource
 from dataclasses import fields
 
 import pytest
@@ -20,7 +19,7 @@ CAPPED = {"steps": 4, "precision": "bfloat16"}
 
 
 @pytest.mark.parametrize(("name", "given"), [("decoder", {}), ("smollm2", CAPPED), ("gemma3", CAPPED)])
-def test_a_cycle(benchmark, name, given, tmp_path):
+def test_a_cycle(benchmark, peak_memory, name, given, tmp_path):
     parameters = methods.get("exact_ce").complete(given)
     tuning = Tuning(**{field.name: parameters[field.name] for field in fields(Tuning)})
     sampling = Sampling(precision=tuning.precision)
@@ -33,8 +32,8 @@ def test_a_cycle(benchmark, name, given, tmp_path):
             return tuned, tuner.distribution(tmp_path / "new", prompt, sampling)
 
         tuned, found = benchmark.pedantic(cycle, rounds=1)
+        peak = peak_memory(tuner)
     assert tuned.failure is None
     assert found.log_p.shape == (SPACE.size,)
-    # Of all processes so far, in GB.
-    benchmark.extra_info["peak"] = peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+    benchmark.extra_info["peak"] = peak
     assert peak < 8

@@ -135,6 +135,24 @@ def test_a_server_of_the_users_that_is_away_for_a_while_is_waited_for(
     assert list(checks) == []
 
 
+def test_requests_share_the_check_of_a_server_that_is_away(
+    server: Server, answers: Answers, complete: Complete, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(client, "PAUSE", 0.05)
+    calls = []
+
+    def ensure() -> None:
+        calls.append(1)
+        if len(calls) > 1:
+            raise InputError("away")
+
+    monkeypatch.setattr(server, "ensure", ensure)
+    answers.append((0, None))
+    with pytest.raises(InputError, match="away"):
+        complete(server, [Request("p", seed) for seed in range(5)])
+    assert len(calls) <= client.ATTEMPTS
+
+
 def test_a_server_of_the_users_that_does_not_come_back_is_an_error(
     server: Server, answers: Answers, complete: Complete, monkeypatch: pytest.MonkeyPatch
 ):
