@@ -222,7 +222,7 @@ def _progress_certificate(
         group = Measurements(rows, {}, part.place)
         seen = int(group.flags("in_corpus").sum()) if group.has("in_corpus") else None
         plain = [value.item() if isinstance(value, np.generic) else value for value in values]
-        told = dict(zip(keys, plain, strict=True))
+        told: dict[str, object] = dict(zip(keys, plain, strict=True))
         found.append((told, progress_certificate.test(group.numbers("log_ratio", infinite=-np.inf), seen)))
     return found
 

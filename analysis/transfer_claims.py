@@ -113,7 +113,7 @@ def _relatedness(done: pd.DataFrame, label: str, other: str) -> float:
     found = []
     for name, task in zip(tasks["benchmark"].astype(str), tasks["task"].astype(str), strict=True):
         one, two = (benchmarks.get(name).scores(t, "validation") for t in (source, task))
-        found.append(stats.spearmanr(one, two, nan_policy="omit").statistic)
+        found.append(stats.spearmanr(one, two, nan_policy="omit")[0])
     return float(np.mean(found)) if found else np.nan
 
 

@@ -21,7 +21,8 @@ CAPPED = {"steps": 4, "precision": "bfloat16"}
 @pytest.mark.parametrize(("name", "given"), [("decoder", {}), ("smollm2", CAPPED), ("gemma3", CAPPED)])
 def test_a_cycle(benchmark, peak_memory, name, given, tmp_path):
     parameters = methods.get("exact_ce").complete(given)
-    tuning = Tuning(**{field.name: parameters[field.name] for field in fields(Tuning)})
+    given = {field.name: parameters[field.name] for field in fields(Tuning)}
+    tuning = Tuning(**given)  # pyright: ignore[reportArgumentType]
     sampling = Sampling(precision=tuning.precision)
     prompt = "Propose one architecture.\n"
     with Tuner(models.get(name), SPACE) as tuner:
