@@ -15,7 +15,7 @@ from analysis.programs import Program, compiles, corrupt, sources
 from surrogates.errors import InputError
 from theory import delta_validity
 from theory.delta_validity import losing_error, valid_rate
-from theory.demonstration import CONFIDENCE, Demonstration, Row, row, share
+from theory.demonstration import Demonstration, Row, resampled, share
 from theory.generated_programs import Process, simulate_errors
 from theory.proportion import proportion_interval
 
@@ -251,7 +251,7 @@ def demonstrate(rng: np.random.Generator, programs: int = 100) -> Demonstration:
     crossings = [_crossing(np.array(errors), gain) for gain in (gains.mean(axis=1), *(drawn @ gains.T))]
     boundary = losing_error(error, float(n_full.mean()), float(n_added.mean()))
     text = f"p above which deltas lose (full programs: {error}; ∞: above {errors[-1]}); published model"
-    rows.append(_boundary(text, boundary, crossings[0], np.array(crossings[1:]), len(deltas)))
+    rows.append(resampled(text, boundary, crossings[0], np.array(crossings[1:]), len(deltas)))
     caption = (
         "Share of real deltas, applied by git, whose result compiles, against their error probability per token, with "
         f"95% intervals; full programs with p = {error} beside it. Predicted: context tokens must all be right, and a "
@@ -272,14 +272,6 @@ def _within(delta: Delta, process: Process, rng: np.random.Generator) -> NDArray
         if part.any():
             wrong[part] = simulate_errors(process, 1, int(part.sum()), rng)[0]
     return wrong
-
-
-def _boundary(quantity: str, predicted: float, measured: float, drawn: NDArray[np.float64], n: int) -> Row:
-    """Returns the line for a boundary, with its percentile bootstrap interval; infinite: beyond what was measured."""
-    tails = [(1 - level) / 2 for level in (0.95, CONFIDENCE)]
-    (low, high), (least, most) = (np.quantile(drawn, [t, 1 - t], method="inverted_cdf").tolist() for t in tails)
-    verdict = "holds" if least <= predicted <= most else "breaks"
-    return row(quantity, predicted, measured, verdict, (low, high), n)
 
 
 def _crossing(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -237,14 +237,15 @@ def write(file: Path, fill: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def defaults(method: str) -> dict[str, object]:
+    """Returns a method's parameters with their defaults; none of a method that is not here any more."""
+    return methods.get(method).parameters if method in methods.names() else {}
+
+
 def _configured(runs: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Replaces the JSON of each run by columns; a parameter that its method has got since is at its default."""
     rows = []
-
-    @cache
-    def defaults(method: str) -> dict[str, object]:
-        return methods.get(method).parameters if method in methods.names() else {}
-
+    known = cache(defaults)
     for run in runs.itertuples():
         try:
             config = json.loads(str(run.config))
@@ -252,7 +253,7 @@ def _configured(runs: pd.DataFrame, path: Path) -> pd.DataFrame:
                 {
                     **{name: config[name] for name in ("benchmark", "task", "method", "model", "seed")},
                     **{name: config[name] for name in ("method_version", "benchmark_version", "data", "revision")},
-                    "method_parameters": json.dumps(defaults(config["method"]) | config["parameters"], sort_keys=True),
+                    "method_parameters": json.dumps(known(config["method"]) | config["parameters"], sort_keys=True),
                     **{f"budget_{limit}": config["budget"].get(limit) for limit in LIMITS},
                 }
             )

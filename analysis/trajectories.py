@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.results import LIMITS
-from bench.methods import methods
+from analysis.results import LIMITS, defaults
 from surrogates.benchmarks import benchmarks
 
 Axis = Literal["evaluations", "tokens", "seconds"]
@@ -61,9 +60,9 @@ def labels(runs: pd.DataFrame) -> pd.Series:
         name = str(kind.method)
         varied = [json.loads(text) for text in alike["method_parameters"].unique()]
         given = json.loads(str(kind.method_parameters))
-        defaults = methods.get(name).parameters if name in methods.names() else {}
+        usual = defaults(name)
         for parameter, value in given.items():
-            named = parameter not in defaults or defaults[parameter] != value
+            named = parameter not in usual or usual[parameter] != value
             if named and any(other.get(parameter) != value for other in varied):
                 name += f" {parameter}={value}"
         if isinstance(kind.model, str):

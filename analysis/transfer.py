@@ -121,6 +121,12 @@ def _allowed(benchmark: Benchmark, text: str) -> Allowed:
     return tuple(options or () for options in parse_options(benchmark.space, text))
 
 
+def both_scores(benchmark: Benchmark, source: str, task: str) -> NDArray[np.float64]:
+    """Returns the validation scores on two tasks of the architectures that have both: shape (2, n)."""
+    scores = np.array([benchmark.scores(name, "validation") for name in (source, task)])
+    return scores[:, ~np.isnan(scores).any(axis=0)]
+
+
 def concentration(benchmark: Benchmark, task: str, text: str, shares: Sequence[float]) -> NDArray[np.float64]:
     """Returns, for each share of the whole space's best architectures, the share of a part that is among them.
 

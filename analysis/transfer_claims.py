@@ -9,6 +9,7 @@ from scipy import stats
 
 from analysis import statistics
 from analysis.statistics import Comparison
+from analysis.transfer import both_scores
 from surrogates.benchmarks import benchmarks
 
 SPEED = "it needs fewer evaluations to find a top 0.1% architecture"
@@ -112,8 +113,7 @@ def _relatedness(done: pd.DataFrame, label: str, other: str) -> float:
     source = json.loads(str(both.loc[both["label"] == label, "method_parameters"].iloc[0]))["source"]
     found = []
     for name, task in zip(tasks["benchmark"].astype(str), tasks["task"].astype(str), strict=True):
-        one, two = (benchmarks.get(name).scores(t, "validation") for t in (source, task))
-        found.append(stats.spearmanr(one, two, nan_policy="omit")[0])
+        found.append(stats.spearmanr(*both_scores(benchmarks.get(name), source, task))[0])
     return float(np.mean(found)) if found else np.nan
 
 

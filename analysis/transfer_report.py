@@ -291,10 +291,9 @@ def _sources(found: Transfers, study: Study) -> Section:
     given = [json.loads(str(parameters)).get("source", "") for parameters in runs["method_parameters"]]
     pairs = runs.assign(source=given)[["benchmark", "source", "task"]].drop_duplicates()
     for name, source, task in pairs[pairs["source"] != ""].astype(str).itertuples(index=False):
-        scores = np.array([benchmarks.get(name).scores(t, "validation") for t in (source, task)])
-        known = ~np.isnan(scores).any(axis=0)
-        ends = zip(("", "_low", "_high"), rank_correlation(scores[:, known], study.rng), strict=True)
-        row: dict[str, object] = {"source": source, "task": f"{name} / {task}", "n": int(known.sum())}
+        scores = transfer.both_scores(benchmarks.get(name), source, task)
+        ends = zip(("", "_low", "_high"), rank_correlation(scores, study.rng), strict=True)
+        row: dict[str, object] = {"source": source, "task": f"{name} / {task}", "n": scores.shape[1]}
         rows.append(row | {f"spearman{end}": float(values[0, 1]) for end, values in ends})
     caption = (
         "Spearman correlation of the validation scores on the task that principles were learned from and on the one "

@@ -80,8 +80,9 @@ class Driver:
         models = dict.fromkeys(run.model for run, _ in todo)
         for model in sorted(models, key=lambda m: m is not None):
             active = [ActiveRun(run, row, recorded[row.id], self._journal) for run, row in todo if run.model == model]
-            untuned = (rows[key].id for key, run in keyed.items() if run.model == model and not run.method.tunes)
-            self._known = self._journal.answers(untuned)
+            if model is not None:
+                untuned = (rows[key].id for key, run in keyed.items() if run.model == model and not run.method.tunes)
+                self._known, self._asked = self._journal.answers(untuned), {}
             asyncio.run(self._with_model(model, [a for a in active if not a.run.method.tunes]))
             # Seed by seed, so that what is done first covers all that is compared.
             tuning = sorted((a for a in active if a.run.method.tunes), key=lambda a: a.run.seed)
@@ -93,7 +94,6 @@ class Driver:
         if model is None:
             await self._drive(active)
         else:
-            self._asked = {}
             async with _client(model, self._logs) as self._client:
                 await self._drive(active)
 
@@ -272,12 +272,13 @@ class Driver:
         """Returns the journalled answers to an effect, after a check that it is the same effect."""
         answers = []
         for proposal, row in zip(effect.proposals, recorded, strict=False):
-            same = proposal == row.proposal if isinstance(proposal, str) else self._same(active, proposal, row)
+            text = isinstance(proposal, str)
+            same = proposal == row.proposal if text else self._same(active, proposal, row)
             if not same:
                 raise active.contradiction(repr(proposal), row.proposal or row.arch)
-            # As at first, an architecture is what the method proposed; only a text was parsed.
-            text = isinstance(proposal, str)
-            arch = None if row.arch is None else active.space.parse(row.arch) if text else proposal
+            arch = None
+            if row.arch is not None:  # as at first, only a text is parsed
+                arch = active.space.parse(row.arch) if text else proposal
             nan = math.nan
             score, seconds = (nan if value is None else value for value in (row.validation, row.seconds))
             answers.append(Evaluation(arch, score, seconds, row.failure))
@@ -320,15 +321,15 @@ class Driver:
         """Asks the model; the variants of a method share seeds, and what they ask alike in a study is asked once."""
         request = Request(question.prompt, question.seed, effect.sampling, effect.constraint)
         if active.run.method.tunes:  # each run has weights of its own
-            return await _asked(client, request)
+            return await _complete(client, request)
         if question.hash in self._known:
             return self._known[question.hash]
         if question.hash not in self._asked:
-            self._asked[question.hash] = asyncio.create_task(_asked(client, request))
+            self._asked[question.hash] = asyncio.create_task(_complete(client, request))
         return await self._asked[question.hash]
 
 
-async def _asked(client: Client, request: Request) -> AnswerColumns:
+async def _complete(client: Client, request: Request) -> AnswerColumns:
     reply = await client.complete(request)
     return reply.text, reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.failure
 

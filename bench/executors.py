@@ -4,11 +4,11 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from surrogates.benchmark import Benchmark, Scores
 from surrogates.benchmarks import benchmarks
 from surrogates.errors import InputError
 from surrogates.space import Arch
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Executor(Protocol):
@@ -85,10 +88,7 @@ class ProcessPool:
     ) -> list[Future[Scores]]:
         size = -(-len(archs) // self._workers)
         chunks = [archs[i : i + size] for i in range(0, len(archs), size)]
-        try:
-            return [pool.submit(_query, benchmark, chunk, task, fidelity) for chunk in chunks]
-        except OSError as error:
-            raise _nowhere(error) from error
+        return [_submit(pool, _query, benchmark, chunk, task, fidelity) for chunk in chunks]
 
     def _ask_alone(self, benchmark: str, archs: Sequence[Arch], task: str, fidelity: int | None) -> Scores:
         """Answers a question by processes that no other question can end."""
@@ -104,13 +104,20 @@ class ProcessPool:
         """Makes sure that a process can compute anything at all."""
         try:
             with self._new() as pool:
-                pool.submit(os.getpid).result()
-        except (BrokenProcessPool, OSError) as error:
+                _submit(pool, os.getpid).result()
+        except BrokenProcessPool as error:
             raise _nowhere(error) from error
 
     def close(self) -> None:
         """Ends the processes."""
         self._pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> Future[T]:
+    try:
+        return pool.submit(function, *arguments, **named)
+    except OSError as error:
+        raise _nowhere(error) from error
 
 
 def _nowhere(error: Exception) -> ExecutorError:

@@ -233,15 +233,15 @@ class Study(_Strict):
         if not method.prompts:
             reachable -= {"tokens"}
         given = ", ".join(budget.limits()) or "no limit"
-        if method.prompts and reachable and not reachable & {"evaluations", "wall_seconds"}:
-            raise InputError(
-                f"{where}.budget: {given} may never end {method.name}, which may go on without asking its language "
-                "model, or be answered with nothing that can be trained; add e.g. evaluations = 1000"
-            )
         if not reachable:
             raise InputError(
                 f"{where}.budget: {given} never ends {method.name} on {benchmark.name}/{task};"
                 " add e.g. evaluations = 100"
+            )
+        if method.prompts and not reachable & {"evaluations", "wall_seconds"}:
+            raise InputError(
+                f"{where}.budget: {given} may never end {method.name}, which may go on without asking its language "
+                "model, or be answered with nothing that can be trained; add e.g. evaluations = 1000"
             )
         problem = Problem(space, benchmark.task(task), benchmark.name)
         try:

@@ -105,6 +105,21 @@ def mean(quantity: str, values: ArrayLike, predicted: float | None = None) -> Ro
     return row(quantity, predicted, centre, verdict, (centre - half, centre + half), n)
 
 
+def resampled(quantity: str, predicted: float, measured: float, drawn: ArrayLike, n: int) -> Row:
+    """Returns the line for a number with a percentile bootstrap interval of 95%.
+
+    Args:
+        quantity: What was computed.
+        predicted: As for `share`.
+        measured: What came out; infinite where it is beyond what was measured.
+        drawn: The same from each resample.
+        n: Number of independent units.
+    """
+    values, tails = np.asarray(drawn, dtype=float), [(1 - level) / 2 for level in (0.95, CONFIDENCE)]
+    (low, high), (least, most) = (np.quantile(values, [t, 1 - t], method="inverted_cdf").tolist() for t in tails)
+    return row(quantity, predicted, measured, _verdict(least <= predicted <= most), (low, high), n)
+
+
 def rate(quantity: str, found: ArrayLike, nominal: float, tolerance: float) -> Row:
     """Returns the line for how often a procedure does what it should: a test rejects, an interval covers.
 

@@ -1,7 +1,6 @@
 """Asks a served language model, many prompts at once, and gets every prompt answered although the server may die."""
 
 import asyncio
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -79,7 +78,7 @@ class Client:
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._ensuring = asyncio.Lock()
         self._clients: dict[str, openai.AsyncOpenAI] = {}
-        self._away: tuple[float, InputError | None] = -math.inf, None
+        self._away: tuple[float, InputError] | None = None
 
     async def complete(self, request: Request) -> Reply:
         """Returns the model's answer.
@@ -138,9 +137,8 @@ class Client:
         import openai
 
         if check or not self._clients:
-            found, problem = self._away
-            if problem and time.monotonic() < found + PAUSE:
-                raise problem
+            if self._away and time.monotonic() < self._away[0] + PAUSE:
+                raise self._away[1]
             try:
                 await asyncio.to_thread(self.server.ensure)
             except InputError as error:

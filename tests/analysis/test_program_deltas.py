@@ -6,6 +6,7 @@ import pytest
 from analysis import program_deltas
 from analysis.program_deltas import Delta, apply_deltas, corrupted_deltas
 from surrogates.errors import InputError
+from theory.demonstration import resampled
 
 
 def test_git_rebuilds_the_program_from_its_parent_and_the_delta(pool):
@@ -40,10 +41,10 @@ def test_a_crossing_is_where_the_line_between_two_points_is_zero():
 
 def test_a_boundary_holds_where_its_interval_meets_the_prediction():
     drawn = np.linspace(0.01, 0.02, 10_001)
-    found = {p: program_deltas._boundary("b", p, 0.015, drawn, 7) for p in (0.009, 0.0101, 0.021)}
+    found = {p: resampled("b", p, 0.015, drawn, 7) for p in (0.009, 0.0101, 0.021)}
     assert [row["verdict"] for row in found.values()] == ["breaks", "holds", "breaks"]
     assert found[0.009]["interval"] == pytest.approx((0.01025, 0.01975), abs=1e-5)
-    beyond = program_deltas._boundary("b", 0.5, np.inf, np.r_[drawn, np.full(1000, np.inf)], 7)
+    beyond = resampled("b", 0.5, np.inf, np.r_[drawn, np.full(1000, np.inf)], 7)
     assert beyond["verdict"] == "holds"
 
 

@@ -50,6 +50,7 @@ def test_scores_of_15625_cells(benchmark, peak_memory, name, precision):
         peak = peak_memory(tuner)
     benchmark.extra_info["peak"] = peak
     assert peak < 6
+    assert found.masked.shape == (15_625,)
     assert np.exp(found.masked).sum() == pytest.approx(1, abs=1e-5)
 
 
