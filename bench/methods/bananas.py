@@ -11,6 +11,7 @@ from pydantic import PositiveInt
 from bench.effects import Search
 from bench.evaluated import Evaluated, Rows
 from bench.method import Problem, method
+from bench.one_thread import one_thread
 from surrogates.cell_space import CellSpace
 from surrogates.space import Space
 
@@ -75,6 +76,7 @@ def mutate(space: Space, evaluated: Evaluated, rng: np.random.Generator, candida
     return np.intersect1d(space.index(mutations), evaluated.left)
 
 
+@one_thread()
 def predict(
     networks: int, sizes: Sequence[int], epochs: int, seed: int,
     known: NDArray[np.float32], scores: NDArray[np.float64], candidates: NDArray[np.float32],

@@ -10,6 +10,7 @@ from pydantic import PositiveInt
 from bench.effects import Search
 from bench.evaluated import Evaluated
 from bench.method import Problem, method
+from bench.one_thread import one_thread
 
 if TYPE_CHECKING:
     from botorch.models import SingleTaskGP
@@ -53,7 +54,7 @@ def gaussian_process(
         if len(known) < 2:
             yield from evaluated.evaluate(left[:1])
             continue
-        with warnings.catch_warnings(action="ignore"):  # of ill-conditioned covariances, which are then mended
+        with one_thread(), warnings.catch_warnings(action="ignore"):  # of ill-conditioned covariances, soon mended
             scores = torch.tensor(evaluated.standardised)
             model = process(inputs[known], scores)
             if not fitted or len(known) - fitted >= refit:
