@@ -7,12 +7,14 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from analysis.report import report
+from analysis import results, transfer
+from analysis.report import _study, report
 from bench import manifest
 from bench.budget import Budget
-from bench.driver import Driver
+from bench.driver import Driver, run_study
 from bench.executors import Inline
 from bench.journal import CompletionRow, EvaluationRow, Journal
 from bench.llm import models
@@ -20,6 +22,7 @@ from bench.methods import methods
 from bench.study import Grid, Run, Study
 from surrogates.benchmarks import benchmarks
 from surrogates.space import Space
+from surrogates.subspace import everything, format_options
 
 HOSTILE = '<script>document.title = "broken"</script><img src="http://example.org/x.png" onerror="alert(1)">'
 
@@ -128,6 +131,72 @@ def damaged_config(small_study, tmp_path):
         db.execute("UPDATE runs SET config = ? WHERE id = 1", (json.dumps({"method": "random_search"}),))
     db.close()
     return path
+
+
+@pytest.fixture(scope="session")
+def transfer_folder(tmp_path_factory):
+    """A study of five controls on two tasks, driven for real, and a LAPT run whose two translations are made up."""
+    out = tmp_path_factory.mktemp("transfer")
+    source = {"source": "arxiv", "options": 3}
+    grid = {
+        "methods": [
+            {"name": "operation_counts", **source},
+            {"name": "operation_counts", **source, "adaptation": False},
+            {"name": "operation_counts", "options": 3},
+            {"name": "random_subspace", "options": 3},
+            {"name": "regularized_evolution", "population": 5, "tournament": 2},
+        ],
+        "benchmarks": {"nas-bench-graph": ["cora", "citeseer"]},
+        "seeds": 4,
+        "budget": {"evaluations": 20},
+    }
+    study = Study(name="principles", title="Principles", grid=[Grid.model_validate(grid)])
+    run_study(study, study.runs(), out, Inline())
+    lapt, graph = methods.get("lapt"), benchmarks.get("nas-bench-graph")
+    run = Run(lapt, lapt.complete(source), graph, "cora", 0, Budget(evaluations=20), models.get("smollm2"))
+    whole = format_options(graph.space, tuple(options[:3] for options in everything(graph.space)))
+    journal = Journal(out / results.JOURNAL)
+    (row,) = journal.register([(run.key, run.config)]).values()
+    for step, text in ((3, whole.replace("operation of layer 2: ", "operation of layer 2: pool, ")), (5, whole)):
+        told = ("smollm2", "1", transfer.TRANSLATION, "0" * 64, HOSTILE, '{"seed": 1}', text, 9, 9, 0.5, None)
+        journal.write_completion(CompletionRow(row.id, step, 0, *told))
+    for step, failure in ((0, "cut after 256 tokens"), (1, None)):
+        told = ("smollm2", "1", "lapt_patterns", "0" * 64, HOSTILE, '{"seed": 1}', HOSTILE, 9, 9, 0.5, failure)
+        journal.write_completion(CompletionRow(row.id, step, 0, *told))
+    journal.write_note(row.id, 2, "principles", HOSTILE)
+    journal.write_note(row.id, 5, "empty_subspace", whole)
+    journal.write_note(row.id, 6, "subspace", whole)
+    journal.close()
+    return out
+
+
+@pytest.fixture(scope="session")
+def transfer_study(transfer_folder):
+    """That study as a report reads it."""
+    return _study(transfer_folder, results.read(transfer_folder / results.JOURNAL))
+
+
+@pytest.fixture(scope="session")
+def transfers(transfer_folder, transfer_study):
+    """What is measured of its parts."""
+    return transfer.measure(transfer_folder / results.JOURNAL, transfer_study)
+
+
+def outcomes_of(**ranks):
+    """Outcomes of methods on one task: label -> (method, parameters, tops, ranks)."""
+    made = []
+    for label, (method, given, tops, reached) in ranks.items():
+        parameters = json.dumps(methods.get(method).complete(given))
+        for seed, (top, rank) in enumerate(zip(tops, reached, strict=True)):
+            row = {"run": f"{label}{seed}", "label": label, "benchmark": "b", "task": "t", "method": method}
+            row |= {"method_parameters": parameters, "model": None, "seed": seed, "status": "done", "made": 50}
+            made.append(row | {"top": top, "archs": top, "accuracy": 0.5, "rank": rank})
+    return pd.DataFrame(made)
+
+
+@pytest.fixture(scope="session")
+def outcomes():
+    return outcomes_of
 
 
 class Product(Space):
