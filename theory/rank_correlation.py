@@ -1,5 +1,7 @@
 """Rank correlation of normal variables: Pearson's r to Spearman's, for samples and for their top shares."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
@@ -81,7 +83,7 @@ def truncated_spearman(xy: float, xs: float, ys: float, share: float) -> float:
     # S: nodes from the threshold to where nothing is left.
     low = max(ndtri(1 - share), -9.0)
     high = max(low, 0.0) + 7
-    node, weight = np.polynomial.legendre.leggauss(200)
+    node, weight = _legendre()
     s = low + (node + 1) / 2 * (high - low)
     ws = weight * np.exp(-s * s / 2)
     ws /= ws.sum()
@@ -101,3 +103,9 @@ def truncated_spearman(xy: float, xs: float, ys: float, share: float) -> float:
 
     mean = np.einsum("s,h,sh,sh->", ws, wh, distribution(x, xs, sx), distribution(y, ys, sy) @ wh)
     return float(np.clip(12 * mean - 3, -1, 1))
+
+
+@cache
+def _legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns nodes and weights on (-1, 1), which take longer than what they are used for."""
+    return np.polynomial.legendre.leggauss(200)
