@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from analysis.results import write
@@ -252,6 +252,8 @@ def anytime(panels: Sequence[Panel], look: Mapping[str, Look], legend: bool = Tr
             high = np.where(np.isfinite(high), high, value)
             ax.fill_between(x, low, high, step="post", color=style.colour, alpha=0.15, linewidth=0)
         _plain_log(ax)
+        if ax.get_xlim()[1] >= 10_000:  # "14 k", for long numbers run into each other
+            ax.xaxis.set_major_formatter(EngFormatter())
         ax.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
         ax.grid(axis="y")
     for ax in axes[len(panels) :]:

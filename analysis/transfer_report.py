@@ -15,7 +15,7 @@ from analysis.comparison import Headline
 from analysis.figures import Small, Trace
 from analysis.fitness_landscape import rank_correlation
 from analysis.results import JOURNAL
-from analysis.sections import INTERVALS, SHOWN, Drawing, Exhibit, Section, Study, exhibit
+from analysis.sections import INTERVALS, SHOWN, Drawing, Exhibit, Section, Study, exhibit, listed
 from analysis.tables import Table
 from analysis.transfer import Transfers
 from analysis.transfer_claims import LOWEST_MEDIAN, Judged
@@ -408,10 +408,16 @@ def _diffs(found: Transfers) -> list[Diff]:
 
 
 def headlines(verdicts: Sequence[Judged]) -> list[Headline]:
-    """Returns a sentence for each verdict."""
+    """Returns a sentence for each claim and level: which methods have it, against which others."""
+    claims: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for claim, label, other, _, outcome in verdicts:
+        claims.setdefault(claim, {}).setdefault(outcome.level, {}).setdefault(label, []).append(other)
     return [
-        Headline(outcome.level, f"Design principles: {label} against {other}: {claim}: {outcome.explanation}.")
-        for claim, label, other, _, outcome in verdicts
+        Headline(
+            level, f"Design principles: {claim}: {'; '.join(f'{m} against {listed(o)}' for m, o in found.items())}."
+        )
+        for claim, levels in claims.items()
+        for level, found in levels.items()
     ]
 
 

@@ -2,11 +2,14 @@ import os
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis import figures
 from analysis.figures import Curve, HeatMap, Look, Panel, Reliability, Row, Small, Trace
@@ -115,6 +118,18 @@ def test_a_logarithmic_axis_has_plain_labels_however_short_it_is(values):
     written = [element.text or "" for element in ElementTree.fromstring(text).iter(f"{SVG}text")]
     numbers = [float(word) for word in written if re.fullmatch(r"[\d.]+", word)]
     assert sum(min(values) / 1.6 <= number <= max(values) * 1.3 for number in numbers) >= 2
+
+
+@pytest.mark.parametrize("x", [(1, 50), (6_500, 9_990), (6_600, 13_800), (800_000, 1_450_000)])
+def test_numbers_on_the_axis_of_what_was_spent_do_not_touch(x):
+    curve = Curve("genius (a)", np.array(x), Band(np.array([1.0, 0.5]), np.array([1.0, 0.5]), np.array([1.0, 0.5]), 5))
+    figure = figures.anytime([Panel("task", "tokens", "regret", [curve])], LOOK)
+    FigureCanvasAgg(figure)
+    with rc_context(figures.STYLE):
+        shown = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    digit = 6  # pixels, about
+    assert len(shown) > 2
+    assert all(right.x0 - left.x1 > digit for left, right in pairwise(shown))
 
 
 def test_a_regret_of_zero_and_a_curve_of_nothing_are_drawn():

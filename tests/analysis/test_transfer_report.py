@@ -11,10 +11,13 @@ from scipy import stats
 
 from analysis import transfer_report
 from analysis.report import report
+from analysis.statistics import Comparison, Estimate
+from analysis.transfer_claims import Judged
 from bench.driver import run_study
 from bench.executors import Inline
 from bench.study import Grid, Study
 from surrogates.benchmarks import benchmarks
+from theory.claim import Level
 
 GRAPH = benchmarks.get("nas-bench-graph")
 FAST, CLOSE = list(range(1, 21)), [88 + i % 5 for i in range(20)]
@@ -97,6 +100,23 @@ def test_the_report_shows_tables_figures_verdicts_and_principles(transfer_folder
     assert "operation of layer 1: gat" in page
     assert "<script>document" not in page
     assert "&lt;script&gt;document" in page
+
+
+def test_the_summary_has_a_sentence_for_each_claim_and_level():
+    levels: list[tuple[str, str, str, Level]] = [
+        ("faster", "a", "x", "refuted"), ("faster", "b", "x", "confirmed"), ("better", "a", "x", "refuted"),
+        ("faster", "a", "y", "refuted"), ("faster", "c", "y", "refuted"),
+    ]  # fmt: skip
+    nothing = Estimate(0.5, 0.4, 0.6, 10)
+    judged = [
+        Judged(claim, label, other, 1, Comparison(nothing, nothing, 1.0, level, None, ""))
+        for claim, label, other, level in levels
+    ]
+    assert [tuple(headline) for headline in transfer_report.headlines(judged)] == [
+        ("refuted", "Design principles: faster: a against x and y; c against y."),
+        ("confirmed", "Design principles: faster: b against x."),
+        ("refuted", "Design principles: better: a against x."),
+    ]
 
 
 def test_published_numbers_stand_beside_ours_and_are_marked(outcomes):
