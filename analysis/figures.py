@@ -64,6 +64,9 @@ STYLE: Any = {
 WIDTH, HEIGHT = 3.8, 2.7
 """Inches of one panel: at this width its text stays readable on a phone."""
 
+REM = 7.2
+"""Width in a page, in its unit of type size, of an inch of a figure."""
+
 
 class Look(NamedTuple):
     """How a method is drawn, everywhere the same."""
@@ -538,7 +541,9 @@ def svg(figure: Figure, name: str, alt: str) -> str:
     text = re.sub(r'(url\(|href=")#', rf"\1#{name}-", text)
     text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
     text = text.replace(INK, "currentColor").replace(RULE, "var(--rule)").replace(PAPER, "var(--paper)")
-    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt, quote=True)}" ', 1)
+    # As wide as there is room for, but no larger than its text needs to be read.
+    most = f"max-width: {figure.get_figwidth() * REM:.1f}rem"
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt, quote=True)}" style="{most}" ', 1)
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
@@ -586,6 +591,7 @@ def _panels(
 def _plain_log(ax: Axes) -> None:
     """Labels a logarithmic axis without powers of ten, also where it spans less than one."""
     low, high = ax.get_ylim()
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if high > 8 * low else MaxNLocator(4, prune="both"))
+    subs = (1.0, 2.0, 5.0) if high < 2000 * low else (1.0,)
+    ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9) if high > 8 * low else MaxNLocator(4, prune="both"))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_locator(NullLocator())

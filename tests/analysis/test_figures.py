@@ -132,6 +132,18 @@ def test_numbers_on_the_axis_of_what_was_spent_do_not_touch(x):
     assert all(right.x0 - left.x1 > digit for left, right in pairwise(shown))
 
 
+@pytest.mark.parametrize("decades", [0.5, 1, 2, 3, 4, 7, 12])
+def test_numbers_on_the_axis_of_regret_do_not_touch(decades):
+    figure = figures.anytime([panel(values=(1.0, 10.0**-decades))], LOOK)
+    FigureCanvasAgg(figure)
+    with rc_context(figures.STYLE):
+        (low, high), labels = figure.axes[0].get_ylim(), figure.axes[0].get_yticklabels()
+        inside = [label for label in labels if low <= label.get_position()[1] <= high]
+        shown = sorted(label.get_window_extent().y0 for label in inside)
+    assert len(shown) >= 2
+    assert min(np.diff(shown)) > figures.STYLE["font.size"] * 100 / 72  # pixels of a line
+
+
 def test_a_regret_of_zero_and_a_curve_of_nothing_are_drawn():
     figures.svg(figures.anytime([panel(values=(1.0, 0.0)), panel(values=(np.inf, np.inf))], LOOK), "x", "alt")
     figures.svg(figures.anytime([panel(values=(0.0, 0.0))], LOOK), "x", "alt")
