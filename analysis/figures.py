@@ -231,7 +231,8 @@ def looks(runs: pd.DataFrame) -> dict[str, Look]:
 def anytime(panels: Sequence[Panel], look: Mapping[str, Look], legend: bool = True) -> Figure:
     """Draws regret, on a logarithmic scale, against what was spent; bands are intervals.
 
-    A line that reaches the lower edge has found the optimum.
+    A line that reaches the lower edge has found the optimum. What was spent has a logarithmic scale, too, where the
+    longest line is more than ten times as long as the shortest.
 
     Args:
         panels: At most two stand side by side.
@@ -255,6 +256,10 @@ def anytime(panels: Sequence[Panel], look: Mapping[str, Look], legend: bool = Tr
             high = np.where(np.isfinite(high), high, value)
             ax.fill_between(x, low, high, step="post", color=style.colour, alpha=0.15, linewidth=0)
         _plain_log(ax)
+        ends = [curve.x.max() for curve in panel.curves if len(curve.x)]
+        if ends and max(ends) > 10 * min(ends) > 0:
+            ax.set_xscale("log", nonpositive="clip")
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         if ax.get_xlim()[1] >= 10_000:  # "14 k", for long numbers run into each other
             ax.xaxis.set_major_formatter(EngFormatter())
         ax.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)

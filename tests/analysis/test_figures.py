@@ -144,6 +144,13 @@ def test_numbers_on_the_axis_of_regret_do_not_touch(decades):
     assert min(np.diff(shown)) > figures.STYLE["font.size"] * 100 / 72  # pixels of a line
 
 
+@pytest.mark.parametrize(("longer", "scale"), [(100, "linear"), (500, "log")])
+def test_short_lines_are_seen_beside_long_ones(longer, scale):
+    curves = [panel(values=np.ones(n)).curves[0] for n in (20, longer)]
+    figure = figures.anytime([Panel("task", "evaluations", "regret", curves)], LOOK)
+    assert figure.axes[0].get_xscale() == scale
+
+
 def test_a_regret_of_zero_and_a_curve_of_nothing_are_drawn():
     figures.svg(figures.anytime([panel(values=(1.0, 0.0)), panel(values=(np.inf, np.inf))], LOOK), "x", "alt")
     figures.svg(figures.anytime([panel(values=(0.0, 0.0))], LOOK), "x", "alt")
