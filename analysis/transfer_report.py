@@ -159,7 +159,10 @@ def _ranks(reached: pd.DataFrame, study: Study) -> Section:
             traces = [Trace(label, r, np.arange(1, len(r) + 1) / len(r), (), ()) for label, r in lines.items()]
             told = "; ".join(f"{label}: median {np.median(r):.0f}" for label, r in lines.items())
             panels.append((Small(f"{benchmark} / {task}", "model rank", "share of runs", traces), f"{told}."))
-        caption = "Share of runs that return an architecture of this model rank or a better one, logarithmic axes."
+        caption = (
+            "Share of runs that return an architecture of this model rank or a better one, logarithmic axes. "
+            f"{_runs_a_line(reached, labels)}"
+        )
         section.exhibits.append(_drawn(f"model_ranks{name}", caption, panels, labels, study))
     return section
 
@@ -238,10 +241,16 @@ def _parts(found: Transfers, study: Study) -> Section:
             panels.append((small, f"{'; '.join(told)}."))
         caption = (
             "Share of the first part of each run that is among the best x of the whole space, by validation score: "
-            "mean with 95% intervals over seeds (Student's t). The whole space itself would be the diagonal."
+            "mean with 95% intervals over seeds (Student's t). The whole space itself would be the diagonal. "
+            f"{_runs_a_line(first, labels)}"
         )
         section.exhibits.append(_drawn(f"concentration{name}", caption, panels, labels, study))
     return section
+
+
+def _runs_a_line(runs: pd.DataFrame, labels: Sequence[str]) -> str:
+    sizes = runs[runs["label"].isin(labels)].groupby(["label", "benchmark", "task"]).size()
+    return f"n = {listed([str(n) for n in sorted(sizes.unique())])} runs a line."
 
 
 def _shown(runs: pd.DataFrame) -> dict[str, list[str]]:

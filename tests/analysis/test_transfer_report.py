@@ -98,6 +98,8 @@ def test_the_report_shows_tables_figures_verdicts_and_principles(transfer_folder
         assert (transfer_folder / "figures" / f"{name}.svg").is_file()
     assert "Principles, and how they changed" in page
     assert "operation of layer 1: gat" in page
+    assert "or a better one, logarithmic axes. n = 4 runs a line." in page
+    assert "would be the diagonal. n = 1 and 4 runs a line." in page
     assert "<script>document" not in page
     assert "&lt;script&gt;document" in page
 
