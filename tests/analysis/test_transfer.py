@@ -54,7 +54,7 @@ def test_a_part_is_measured_over_all_its_architectures(transfers):
 
 
 def test_concentration_of_the_whole_space_is_the_share_itself():
-    cells, shares = benchmarks.get("nas-bench-201"), np.array([0.001, 0.01, 0.1, 1.0])
+    cells, shares = benchmarks.get("nas-bench-201"), (0.001, 0.01, 0.1, 1.0)
     whole = format_options(cells.space, everything(cells.space))
     found = transfer.concentration(cells, "cifar10", whole, shares)
     np.testing.assert_allclose(found, shares, rtol=0.05)

@@ -145,7 +145,7 @@ def test_tasks_on_which_no_run_found_a_top_architecture_or_of_one_side_alone_say
 def ranked(outcomes, ours, theirs):
     """The verdicts on adaptation for ranks of shape (seeds, tasks)."""
     columns = zip(np.transpose(ours), np.transpose(theirs), strict=True)
-    tasks = [
+    tasks: list[pd.DataFrame] = [
         outcomes(counts=("operation_counts", {"source": "s"}, FAST, one),
                  still=("operation_counts", {"source": "s", "adaptation": False}, FAST, two)).assign(task=f"t{i}")
         for i, (one, two) in enumerate(columns)
