@@ -88,7 +88,13 @@ def sections(study: Study) -> Transferred:
     searched = [_soon(reached, study), _ranks(reached, study)] if searches else []
     asked = [_archives(found, study), _sources(found, study), _answers(found), _words(study)]
     parts = [*searched, _parts(found, study), *asked, _claims(verdicts)]
-    return Transferred([part for part in parts if part.tables], _diffs(found), verdicts)
+    shown = [part for part in parts if part.tables]
+    if models := sorted(found.parts["model"].dropna().astype(str).unique()):
+        shown[0].notes.append(
+            f"The language model of Zhou et al. 2025 is GPT-4; here it is {listed(models)}. What one of them does says "
+            "nothing of another."
+        )
+    return Transferred(shown, _diffs(found), verdicts)
 
 
 def _soon(reached: pd.DataFrame, study: Study) -> Section:
@@ -112,11 +118,14 @@ def _soon(reached: pd.DataFrame, study: Study) -> Section:
         "Archs., the measure of table 2 of Zhou et al. 2025: the first evaluation with the optimum of the space, else "
         "the first among its top 0.1% by validation score, else the budget; top: the latter alone, runs that found "
         "none counting with their budget; found: the share of runs that did; score: the reported score of what is "
-        f"returned at Archs. Means with {INTERVALS}; of found, the exact interval (Clopper and Pearson). Published "
-        "rows are the paper's, on the official table: LAPT's is the mean of 20 runs with GPT-4; REA's Archs. is "
-        "stated as more than 500."
+        f"returned at Archs. Means with {INTERVALS}; of found, the exact interval (Clopper and Pearson)."
     )
     frame = pd.DataFrame(rows)
+    if "published" in set(frame["origin"]):
+        caption += (
+            " Published rows are the paper's, on the official table: LAPT's is the mean of 20 runs with GPT-4; REA's "
+            "Archs. is stated as more than 500."
+        )
     frame[["runs", "evaluations"]] = frame[["runs", "evaluations"]].astype("Int64")
     section.tables.append(Table("archs", caption, frame))
     return section

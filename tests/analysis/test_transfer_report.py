@@ -98,6 +98,8 @@ def test_the_report_shows_tables_figures_verdicts_and_principles(transfer_folder
         assert (transfer_folder / "figures" / f"{name}.svg").is_file()
     assert "Principles, and how they changed" in page
     assert "operation of layer 1: gat" in page
+    assert "is GPT-4; here it is smollm2." in page
+    assert "Published rows" not in page
     assert "or a better one, logarithmic axes. n = 4 runs a line." in page
     assert "would be the diagonal. n = 1 and 4 runs a line." in page
     assert "<script>document" not in page
@@ -128,7 +130,9 @@ def test_published_numbers_stand_beside_ours_and_are_marked(outcomes):
     class Drawn:
         rng = np.random.default_rng(0)
 
-    table = transfer_report._soon(reached, cast(transfer_report.Study, Drawn())).tables[0].frame
+    (told,) = transfer_report._soon(reached, cast(transfer_report.Study, Drawn())).tables
+    assert "Published rows" in told.caption
+    table = told.frame
     published = {row.method: (row.archs, row.score) for row in table[table["origin"] == "published"].itertuples()}
     assert published["LAPT-REA, GPT-4"] == (4.9, 94.36)
     assert published["HEBO"] == (100, 94.34)
