@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from analysis.results import write
@@ -259,7 +259,7 @@ def anytime(panels: Sequence[Panel], look: Mapping[str, Look], legend: bool = Tr
         ends = [curve.x.max() for curve in panel.curves if len(curve.x)]
         if ends and max(ends) > 10 * min(ends) > 0:
             ax.set_xscale("log", nonpositive="clip")
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.xaxis.set_major_formatter(_plain)
         if ax.get_xlim()[1] >= 10_000:  # "14 k", for long numbers run into each other
             ax.xaxis.set_major_formatter(EngFormatter())
         ax.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
@@ -489,7 +489,7 @@ def small_multiples(
             for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
                 subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
                 axis.set_major_locator(LogLocator(subs=subs, numticks=4 if axis is ax.xaxis else 6))
-                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.set_major_formatter(_plain)
                 axis.set_minor_locator(NullLocator())
         else:
             ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -598,5 +598,10 @@ def _plain_log(ax: Axes) -> None:
     low, high = ax.get_ylim()
     subs = (1.0, 2.0, 5.0) if high < 2000 * low else (1.0,)
     ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=9) if high > 8 * low else MaxNLocator(4, prune="both"))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_major_formatter(_plain)
     ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _plain(value: float, _: object) -> str:
+    """Writes a number on an axis."""
+    return f"{value:g}"

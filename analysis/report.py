@@ -13,7 +13,7 @@ from analysis.comparison import Headline
 from analysis.figures import Reliability, Row
 from analysis.page import render
 from analysis.proxy_reliability import SHARES, check_proxy_reliability
-from analysis.sections import INTERVALS, Drawing, Section, Study, counted, exhibit, listed
+from analysis.sections import INTERVALS, Drawing, Section, Study, counted, exhibit, listed, runs_a_line
 from analysis.statistics import Estimate
 from analysis.tables import Table, number
 from bench.methods import methods
@@ -158,7 +158,7 @@ def _language(study: Study) -> Section:
     """Returns what the language models cost and how they behaved."""
     section = Section()
     asking = [label for label in study.labels if study.of(label)["requests"].sum() > 0]
-    rows, lines = [], []
+    rows, lines, sizes = [], [], []
     for label in asking:
         for benchmark, runs in study.of(label).groupby("benchmark"):
             shares = {
@@ -169,6 +169,7 @@ def _language(study: Study) -> Section:
             }
             lines.append(Row(f"{label}, {benchmark}", [(s, study.look[label].colour, e) for s, e in shares.items()]))
             spent = runs[["requests", "failed_requests", "prompt_tokens", "completion_tokens", "llm_seconds"]].sum()
+            sizes.append(len(runs))
             row: dict[str, object] = {"method": label, "benchmark": benchmark, "runs": len(runs)}
             row |= {k: int(spent[k]) for k in ("requests", "failed_requests", "prompt_tokens", "completion_tokens")}
             row["tokens_per_evaluation"] = (spent["prompt_tokens"] + spent["completion_tokens"]) / runs[
@@ -183,15 +184,13 @@ def _language(study: Study) -> Section:
         section.notes.append("No run of a method that asks a language model has an evaluation yet.")
         return section
     told = "; ".join(f"{r.title}: " + ", ".join(f"{s} {e.value:.2f}" for s, _, e in r.points) for r in lines)
-    counted_runs = listed([f"{int(n)}" for n in sorted({row["runs"] for row in rows})])
 
     def draw(data: Sequence[Sequence[Row]], legend: bool) -> figures.Figure:
         return figures.estimates(data[0], "share of proposals")
 
     caption = (
         "Share of proposals that are an architecture of the space (valid, filled), and that compute a function which "
-        f"their run had not proposed before (new, open): mean over runs with {INTERVALS}; n = {counted_runs} runs a "
-        "line."
+        f"their run had not proposed before (new, open): mean over runs with {INTERVALS}; {runs_a_line(sizes)}"
     )
     section.exhibits.append(
         exhibit(

@@ -183,6 +183,11 @@ def exhibit(drawing: Drawing, folder: Path, look: Mapping[str, figures.Look]) ->
     return Exhibit(drawing.name, drawing.caption, drawn, legend)
 
 
+def runs_a_line(sizes: Iterable[int]) -> str:
+    """Returns in words how many runs the lines of a figure have."""
+    return f"n = {listed([str(n) for n in sorted(set(sizes))])} runs a line."
+
+
 def listed(names: Sequence[str]) -> str:
     """Returns names as a list in words."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"

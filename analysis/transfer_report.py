@@ -15,7 +15,7 @@ from analysis.comparison import Headline
 from analysis.figures import Small, Trace
 from analysis.fitness_landscape import rank_correlation
 from analysis.results import JOURNAL
-from analysis.sections import INTERVALS, SHOWN, Drawing, Exhibit, Section, Study, exhibit, listed
+from analysis.sections import INTERVALS, SHOWN, Drawing, Exhibit, Section, Study, exhibit, listed, runs_a_line
 from analysis.tables import Table
 from analysis.transfer import Transfers
 from analysis.transfer_claims import LOWEST_MEDIAN, Judged
@@ -161,16 +161,17 @@ def _ranks(reached: pd.DataFrame, study: Study) -> Section:
         )
     section.tables += [Table("model_ranks", caption, frame), _returned(reached, study)]
     for name, labels in _shown(reached).items():
-        panels = []
+        panels, sizes = [], []
         for (benchmark, task), group in reached.groupby(["benchmark", "task"], sort=False):
             lines = {label: np.sort(group.loc[group["label"] == label, "rank"].to_numpy()) for label in labels}
             lines = {label: r for label, r in lines.items() if len(r)}
+            sizes += map(len, lines.values())
             traces = [Trace(label, r, np.arange(1, len(r) + 1) / len(r), (), ()) for label, r in lines.items()]
             told = "; ".join(f"{label}: median {np.median(r):.0f}" for label, r in lines.items())
             panels.append((Small(f"{benchmark} / {task}", "model rank", "share of runs", traces), f"{told}."))
         caption = (
             "Share of runs that return an architecture of this model rank or a better one, logarithmic axes. "
-            f"{_runs_a_line(reached, labels)}"
+            f"{runs_a_line(sizes)}"
         )
         section.exhibits.append(_drawn(f"model_ranks{name}", caption, panels, labels, study))
     return section
@@ -234,7 +235,7 @@ def _parts(found: Transfers, study: Study) -> Section:
     frame["without"] = frame["without"].astype("Int64")
     section.tables.append(Table("parts", caption, frame))
     for name, labels in _shown(found.parts).items():
-        panels = []
+        panels, sizes = [], []
         first = found.parts[(found.parts["part"] == 0) & found.parts["label"].isin(labels)]
         for (benchmark, task), group in first.groupby(["benchmark", "task"], sort=False):
             table = benchmarks.get(str(benchmark))
@@ -242,6 +243,7 @@ def _parts(found: Transfers, study: Study) -> Section:
             for label, runs in group.groupby("label", sort=False):
                 known = {t: transfer.concentration(table, str(task), t, SHARES) for t in set(runs["allowed"])}
                 curves = np.array([known[text] for text in runs["allowed"]])
+                sizes.append(len(curves))
                 average = means(curves)
                 low, high = average.interval() if len(curves) > 1 else ((), ())
                 traces.append(Trace(str(label), SHARES, average.mean, low, high))
@@ -251,15 +253,10 @@ def _parts(found: Transfers, study: Study) -> Section:
         caption = (
             "Share of the first part of each run that is among the best x of the whole space, by validation score: "
             "mean with 95% intervals over seeds (Student's t). The whole space itself would be the diagonal. "
-            f"{_runs_a_line(first, labels)}"
+            f"{runs_a_line(sizes)}"
         )
         section.exhibits.append(_drawn(f"concentration{name}", caption, panels, labels, study))
     return section
-
-
-def _runs_a_line(runs: pd.DataFrame, labels: Sequence[str]) -> str:
-    sizes = runs[runs["label"].isin(labels)].groupby(["label", "benchmark", "task"]).size()
-    return f"n = {listed([str(n) for n in sorted(sizes.unique())])} runs a line."
 
 
 def _shown(runs: pd.DataFrame) -> dict[str, list[str]]:

@@ -321,15 +321,15 @@ class Driver:
         """Asks the model; the variants of a method share seeds, and what they ask alike in a study is asked once."""
         request = Request(question.prompt, question.seed, effect.sampling, effect.constraint)
         if active.run.method.tunes:  # each run has weights of its own
-            return await _complete(client, request)
+            return await _reply(client, request)
         if question.hash in self._known:
             return self._known[question.hash]
         if question.hash not in self._asked:
-            self._asked[question.hash] = asyncio.create_task(_complete(client, request))
+            self._asked[question.hash] = asyncio.create_task(_reply(client, request))
         return await self._asked[question.hash]
 
 
-async def _complete(client: Client, request: Request) -> AnswerColumns:
+async def _reply(client: Client, request: Request) -> AnswerColumns:
     reply = await client.complete(request)
     return reply.text, reply.prompt_tokens, reply.completion_tokens, reply.seconds, reply.failure
 

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from surrogates.held_out import SEED, Array
+from theory.one_thread import one_thread
 
 # A network: width, hidden layers, members of the ensemble, passes over the data, architectures a step, learning rate.
 WIDTH, DEPTH, MEMBERS, EPOCHS, BATCH, RATE = 64, 3, 3, 40, 256, 1e-2
 
 
+@one_thread()
 def fit_ensemble(name: str, features: Array, targets: Array, seed: int = SEED) -> dict[str, NDArray[np.float32]]:
     """Fits an ensemble of multilayer perceptrons by least squares on standardised targets.
 
@@ -27,7 +29,6 @@ def fit_ensemble(name: str, features: Array, targets: Array, seed: int = SEED) -
     """
     import torch
 
-    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(seed)
     centre, mean, spread = features.mean(0), np.nanmean(targets, 0), np.nanstd(targets, 0)
     inputs = torch.tensor(features - centre, dtype=torch.float32)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from theory.families import Floats, Parameters
+from theory.one_thread import one_thread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,10 +81,7 @@ class Network:
         def objective(flat: Floats) -> tuple[float, Floats]:
             return self._value_and_gradient(unpack(flat), lambda logs: -(weights * logs.sum(dim=-1)).sum())
 
-        threads = torch.get_num_threads()
-        # Tensors are small: threads would wait for each other.
-        torch.set_num_threads(1)
-        try:
+        with one_thread():
             result = optimize.minimize(
                 objective,
                 np.concatenate([p.ravel() for p in start]),
@@ -91,8 +89,6 @@ class Network:
                 method="L-BFGS-B",
                 options={"maxiter": self.steps, "maxfun": 2 * self.steps, "gtol": self.tolerance, "ftol": 0.0},
             )
-        finally:
-            torch.set_num_threads(threads)
         return unpack(result.x)
 
     def loss_gradient(self, parameters: Parameters, corpus: ArrayLike) -> Floats:

@@ -11,9 +11,9 @@ from pydantic import PositiveInt
 from bench.effects import Search
 from bench.evaluated import Evaluated, Rows
 from bench.method import Problem, method
-from bench.one_thread import one_thread
 from surrogates.cell_space import CellSpace
 from surrogates.space import Space
+from theory.one_thread import one_thread
 
 
 @method("bananas", requires=("torch",), enumerates=True)

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from bench.effects import Search
 from bench.evaluated import Evaluated
 from bench.method import Problem, method
-from bench.one_thread import one_thread
+from theory.one_thread import one_thread
 
 if TYPE_CHECKING:
     from botorch.models import SingleTaskGP
@@ -54,7 +54,7 @@ def gaussian_process(
         if len(known) < 2:
             yield from evaluated.evaluate(left[:1])
             continue
-        with one_thread(), warnings.catch_warnings(action="ignore"):  # of ill-conditioned covariances, soon mended
+        with one_thread(), warnings.catch_warnings(action="ignore"):  # of ill-conditioned covariances, then mended
             scores = torch.tensor(evaluated.standardised)
             model = process(inputs[known], scores)
             if not fitted or len(known) - fitted >= refit:

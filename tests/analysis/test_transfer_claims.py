@@ -16,6 +16,12 @@ SPREAD, CLOSE = [10 + 40 * (i % 5) for i in range(N)], [88 + i % 5 for i in rang
 SMALL = {"population": 5, "tournament": 2}
 
 
+def levels(outcomes):
+    """The verdicts: (claim, method, what it is compared with) -> level."""
+    judged = transfer_claims.judge(outcomes, np.random.default_rng(0))
+    return {(j.claim, j.label, j.other): j.outcome.level for j in judged}
+
+
 def test_each_claim_is_judged_where_its_two_sides_are_there(outcomes):
     found = outcomes(
         counts=("operation_counts", {"source": "s"}, FAST, CLOSE),
@@ -24,9 +30,7 @@ def test_each_claim_is_judged_where_its_two_sides_are_there(outcomes):
         evolution=("regularized_evolution", SMALL, NEVER, SPREAD),
         other=("regularized_evolution", {"population": 10}, FAST, CLOSE),
     )
-    judged = transfer_claims.judge(found, np.random.default_rng(0))
-    levels = {(j.claim, j.label, j.other): j.outcome.level for j in judged}
-    assert levels == {
+    assert levels(found) == {
         (transfer_claims.SPEED, "counts", "evolution"): "confirmed",
         (transfer_claims.SPEED, "still", "evolution"): "confirmed",
         (transfer_claims.TRANSFER, "counts", "alone"): "confirmed",
@@ -44,9 +48,7 @@ def test_the_language_model_is_judged_against_counting_too(outcomes):
         counts=("operation_counts", {"source": "s"}, FAST, CLOSE),
         evolution=("regularized_evolution", SMALL, NEVER, SPREAD),
     )
-    judged = transfer_claims.judge(found, np.random.default_rng(0))
-    levels = {(j.claim, j.label, j.other): j.outcome.level for j in judged}
-    assert levels == {
+    assert levels(found) == {
         (transfer_claims.SPEED, "lapt", "counts"): "refuted",
         (transfer_claims.BETTER, "lapt", "counts"): "confirmed",
         (transfer_claims.STEADIER, "lapt", "counts"): "refuted",

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 def one_thread() -> Generator[None, None, None]:
     """Computes what is inside on one thread of torch, or inside a function that this decorates.
 
-    For models as small as those of search methods, more threads cost more than they give: beside a language-model
-    server on the same cores ten times as much. And the result is the same whatever the number of cores.
+    For models as small as those of search methods and surrogates, more threads cost more than they give: beside a
+    language-model server on the same cores ten times as much. And the result is the same whatever the number of cores.
     """
     import torch
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bench.one_thread import one_thread
+from theory.one_thread import one_thread
 
 
 @pytest.fixture
